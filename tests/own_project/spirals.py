@@ -1,0 +1,77 @@
+"""A user's own parts: a dataset, a model, an optimizer and a callback."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+from trainer_cli.callbacks import Callback
+
+
+class Spirals(Dataset):
+    """Points on two interleaved spirals, each with the spiral it belongs to."""
+
+    def __init__(self, size: int, noise: float, seed: int) -> None:
+        generator = torch.Generator().manual_seed(seed)
+        turn = torch.rand(size, generator=generator) * 3 * math.pi
+        self.labels = torch.arange(size) % 2
+        angle = turn + self.labels * math.pi
+        points = torch.stack([turn * angle.cos(), turn * angle.sin()], dim=1) / 10
+        self.features = points + noise * torch.randn(size, 2, generator=generator)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        return {"features": self.features[index], "labels": self.labels[index]}
+
+
+class SineNet(nn.Module):
+    """Returns its own loss, so that the default `loss=model` serves."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.inner = nn.Linear(2, width)
+        self.middle = nn.Linear(width, width)
+        self.outer = nn.Linear(width, 2)
+
+    def forward(self, features: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        hidden = torch.sin(3 * self.inner(features))
+        logits = self.outer(torch.sin(self.middle(hidden)))
+        return {"loss": nn.functional.cross_entropy(logits, labels), "logits": logits}
+
+
+class SignDescent(torch.optim.Optimizer):
+    """Moves each weight by `lr` against the sign of a running mean of its gradient."""
+
+    def __init__(self, params, lr: float, beta: float, weight_decay: float = 0.0) -> None:
+        super().__init__(params, {"lr": lr, "beta": beta, "weight_decay": weight_decay})
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                if parameter.grad is None:
+                    continue
+                state = self.state[parameter]
+                mean = state.setdefault("mean", torch.zeros_like(parameter))
+                mean.lerp_(parameter.grad, 1 - group["beta"])
+                parameter.mul_(1 - group["lr"] * group["weight_decay"])
+                parameter.add_(mean.sign(), alpha=-group["lr"])
+
+
+class CountEvaluations(Callback):
+    """Counts evaluations, over a resume too."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def on_evaluate(self, engine, row) -> None:
+        self.count += 1
+
+    def state_dict(self):
+        return {"count": self.count}
+
+    def load_state_dict(self, state) -> None:
+        self.count = state["count"]

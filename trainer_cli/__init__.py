@@ -1,0 +1,3 @@
+"""trainer-cli: train PyTorch models from composed YAML."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,59 @@
+"""The events of a run, and the state that a callback keeps over a resume."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from trainer_cli.data.loader import EvalLoader
+    from trainer_cli.engine import Engine
+
+
+class Callback:
+    """Called at each event with the engine; a subclass overrides the events that it is for.
+
+    Every process has its own; `engine.strategy.is_main` tells which one may write and speak. To end training,
+    set `engine.state.stop` to the reason: the loop ends after the step, evaluation and save at hand.
+    """
+
+    def on_train_begin(self, engine: Engine) -> None:
+        """Before the first update of this start."""
+
+    def on_epoch_begin(self, engine: Engine) -> None:
+        """Before a pass over the data, or the rest of one."""
+
+    def on_step_end(self, engine: Engine) -> None:
+        """After an update; `state.step` counts it."""
+
+    def on_log(self, engine: Engine, row: Mapping[str, Any]) -> None:
+        """After a row was written to metrics.jsonl."""
+
+    def on_evaluate_begin(self, engine: Engine, loader: EvalLoader) -> None:
+        """Before an evaluation or prediction over the loader's batches."""
+
+    def on_evaluate_step(self, engine: Engine) -> None:
+        """After a batch of evaluation or prediction."""
+
+    def on_evaluate(self, engine: Engine, row: Mapping[str, Any]) -> None:
+        """After all evaluation sets; `row` has the metrics by their logged names."""
+
+    def on_save(self, engine: Engine, checkpoint: Path) -> None:
+        """After a checkpoint was committed."""
+
+    def on_epoch_end(self, engine: Engine) -> None:
+        """After a whole pass over the data, before what is due at its end."""
+
+    def on_train_end(self, engine: Engine) -> None:
+        """After the last update, with the model that will be kept in place."""
+
+    def on_end(self, engine: Engine) -> None:
+        """When the run ends, however it ends."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """What must survive a resume, in JSON's types."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state_dict` gave."""

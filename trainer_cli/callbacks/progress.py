@@ -1,0 +1,149 @@
+"""What a run looks like while it runs: a live line on a terminal, a plain line a row elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.progress import (
+    Progress as Bars,
+)
+
+from trainer_cli.callbacks.base import Callback
+
+if TYPE_CHECKING:
+    from trainer_cli.data.loader import EvalLoader
+    from trainer_cli.engine import Engine
+
+SECONDS_BETWEEN_UPDATES = 0.1
+
+
+class Progress(Callback):
+    """The header, the progress of training and evaluation, and each row of numbers, on standard output."""
+
+    def __init__(self) -> None:
+        self.console = Console(highlight=False)
+        self.bars: Bars | None = None
+        self.training: TaskID | None = None
+        self.evaluating: TaskID | None = None
+        self.shown = 0.0
+        self.rate = Rate()
+
+    def on_train_begin(self, engine: Engine) -> None:
+        if not engine.strategy.is_main:
+            return
+        self.print_header(engine)
+        self.rate.restart(engine.state.step)
+        if self.console.is_terminal:
+            self.training = self.live().add_task(
+                "train", total=engine.total_steps, completed=engine.state.step, numbers=""
+            )
+
+    def on_step_end(self, engine: Engine) -> None:
+        if self.bars is None or self.training is None:
+            return
+        now = time.monotonic()
+        if now - self.shown >= SECONDS_BETWEEN_UPDATES:
+            self.shown = now
+            self.bars.update(self.training, completed=engine.state.step)
+
+    def on_log(self, engine: Engine, row: Mapping[str, Any]) -> None:
+        if not engine.strategy.is_main:
+            return
+        step = row["step"]
+        if "train/loss" not in row:
+            self.console.print(f"step {step} · {numbers(row)}", soft_wrap=True)
+            return
+        speed = self.rate.per_second(step) * engine.train_loader.global_batch
+        text = f"{numbers(row)} · {speed:.0f} samples/s"
+        if self.bars is not None and self.training is not None:
+            self.bars.update(self.training, completed=step, numbers=text)
+        else:
+            place = f"step {step}/{engine.total_steps} · epoch {row['epoch']:.2f}"
+            self.console.print(f"{place} · {text}", soft_wrap=True)
+
+    def on_evaluate_begin(self, engine: Engine, loader: EvalLoader) -> None:
+        if engine.strategy.is_main and self.console.is_terminal:
+            self.evaluating = self.live().add_task("eval", total=loader.batches, numbers="")
+
+    def on_evaluate_step(self, engine: Engine) -> None:
+        if self.bars is not None and self.evaluating is not None:
+            self.bars.advance(self.evaluating)
+
+    def on_evaluate(self, engine: Engine, row: Mapping[str, Any]) -> None:
+        if self.bars is not None and self.evaluating is not None:
+            self.bars.remove_task(self.evaluating)
+            self.evaluating = None
+        self.rate.restart(engine.state.step)
+
+    def on_save(self, engine: Engine, checkpoint: Path) -> None:
+        self.rate.restart(engine.state.step)
+
+    def on_train_end(self, engine: Engine) -> None:
+        if engine.strategy.is_main and engine.state.stop is not None:
+            self.console.print(f"stopped at step {engine.state.step}: {engine.state.stop}")
+        self.close()
+
+    def on_end(self, engine: Engine) -> None:
+        self.close()
+
+    def print_header(self, engine: Engine) -> None:
+        """What runs, on what, and where it goes."""
+        for name, text in {**engine.summary, "run": str(engine.run_dir)}.items():
+            self.console.print(f"[bold]{name:>8}[/bold]  {text}", soft_wrap=True)
+
+    def live(self) -> Bars:
+        """The live lines, started when first asked for."""
+        if self.bars is None:
+            self.bars = Bars(
+                TextColumn("{task.description:>5}"),
+                BarColumn(bar_width=20),
+                MofNCompleteColumn(),
+                TimeRemainingColumn(elapsed_when_finished=True),
+                TextColumn("{task.fields[numbers]}"),
+                console=self.console,
+                refresh_per_second=10,
+            )
+            self.bars.start()
+        return self.bars
+
+    def close(self) -> None:
+        """Leave the last state of the live lines on the screen and give the terminal back."""
+        if self.bars is not None:
+            self.bars.stop()
+        self.bars = self.training = self.evaluating = None
+
+
+class Rate:
+    """Updates a second since the last restart: the time of evaluations and saves is not counted."""
+
+    def __init__(self) -> None:
+        self.restart(0)
+
+    def restart(self, step: int) -> None:
+        """Count from this step and moment on."""
+        self.step, self.time = step, time.monotonic()
+
+    def per_second(self, step: int) -> float:
+        """Updates a second up to now."""
+        elapsed = time.monotonic() - self.time
+        return (step - self.step) / elapsed if elapsed > 0 else 0.0
+
+
+def numbers(row: Mapping[str, Any]) -> str:
+    """The row's numbers in one line, without the group that all of them share."""
+    return " · ".join(
+        f"{name.removeprefix('train/')} {value:.4g}"
+        for name, value in row.items()
+        if name not in ("step", "epoch")
+    )

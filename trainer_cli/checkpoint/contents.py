@@ -1,0 +1,145 @@
+"""Training state as files: tensors in optimizer.safetensors, everything else in state.json."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler
+
+from trainer_cli.strategy import Strategy
+
+OPTIMIZER = "optimizer.safetensors"
+STATE = "state.json"
+
+
+@dataclass(frozen=True)
+class TrainingState:
+    """What a checkpoint holds beside the model, each part in the form of its `state_dict`."""
+
+    run: Mapping[str, Any]
+    callbacks: Mapping[str, Any]
+    generators: list[dict[str, Any]]  # one for each process
+
+
+def write(directory: Path, training: TrainingState, optimizer: Optimizer, scheduler: LRScheduler) -> None:
+    """Write both files."""
+    tensors, rest = split_tensors(optimizer.state_dict()["state"])
+    save_file(tensors, str(directory / OPTIMIZER))
+    state = {
+        "format": 1,
+        "run": training.run,
+        "optimizer": {"type": type(optimizer).__name__, "state": rest},
+        "scheduler": {"type": type(scheduler).__name__, "state": plain_state(scheduler)},
+        "callbacks": training.callbacks,
+        "generators": training.generators,
+    }
+    (directory / STATE).write_text(json.dumps(state, indent=1), encoding="utf-8")
+
+
+def read(directory: Path, optimizer: Optimizer, scheduler: LRScheduler) -> TrainingState:
+    """Put the optimizer and the schedule where they were, and return the rest.
+
+    Hyperparameters (learning rate, decay, …) are those of today's configuration; what the optimizer learned
+    is the checkpoint's.
+    """
+    state = json.loads((directory / STATE).read_text(encoding="utf-8"))
+    merged = join_tensors(load_file(str(directory / OPTIMIZER)), state["optimizer"]["state"])
+    groups = optimizer.state_dict()["param_groups"]
+    optimizer.load_state_dict({"state": merged, "param_groups": groups})
+    restore_schedule(scheduler, optimizer, state["scheduler"]["state"])
+    return TrainingState(state["run"], state["callbacks"], state["generators"])
+
+
+def split_tensors(state: Mapping[int, Mapping[str, Any]]) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Each parameter's state as tensors named `index.name`, and what is no tensor, by the same names."""
+    tensors: dict[str, Tensor] = {}
+    rest: dict[str, Any] = {}
+    for index, values in state.items():
+        for name, value in values.items():
+            key = f"{index}.{name}"
+            if isinstance(value, Tensor):
+                tensors[key] = value.detach().cpu().contiguous()
+            else:
+                rest[key] = value
+    return tensors, rest
+
+
+def join_tensors(tensors: Mapping[str, Tensor], rest: Mapping[str, Any]) -> dict[int, dict[str, Any]]:
+    """What `split_tensors` took apart."""
+    state: dict[int, dict[str, Any]] = {}
+    for key, value in {**tensors, **rest}.items():
+        index, name = key.split(".", 1)
+        state.setdefault(int(index), {})[name] = value
+    return state
+
+
+def plain_state(scheduler: LRScheduler) -> dict[str, Any]:
+    """The schedule's state less what JSON cannot hold: the functions that today's configuration builds."""
+    state = scheduler.state_dict()
+    return {name: value for name, value in state.items() if name != "lr_lambdas"}
+
+
+def restore_schedule(scheduler: LRScheduler, optimizer: Optimizer, state: Mapping[str, Any]) -> None:
+    """Go on at the stored step; a schedule that is a function of the step follows today's configuration."""
+    if not isinstance(scheduler, LambdaLR):
+        scheduler.load_state_dict(dict(state))
+        for group, lr in zip(optimizer.param_groups, scheduler.get_last_lr(), strict=True):
+            group["lr"] = lr
+        return
+    scheduler.last_epoch = state["last_epoch"]
+    scheduler._step_count = state["_step_count"]
+    factors = [function(scheduler.last_epoch) for function in scheduler.lr_lambdas]
+    for group, base, factor in zip(optimizer.param_groups, scheduler.base_lrs, factors, strict=True):
+        group["lr"] = base * factor
+    scheduler._last_lr = [group["lr"] for group in optimizer.param_groups]
+
+
+def gather_generators(strategy: Strategy) -> list[dict[str, Any]]:
+    """Every process's `generator_state`, in rank order."""
+    own = json.dumps(generator_state(strategy.device)).encode()
+    parts = strategy.gather(torch.frombuffer(bytearray(own), dtype=torch.uint8))
+    return [json.loads(bytes(part.tolist())) for part in parts]
+
+
+def generator_state(device: torch.device) -> dict[str, Any]:
+    """This process's random generators (torch, CUDA, Python, NumPy) in JSON's types."""
+    version, internal, gauss = random.getstate()
+    numpy_state: dict[str, Any] = np.random.get_state(legacy=False)
+    state = {
+        "torch": torch.get_rng_state().numpy().tobytes().hex(),
+        "python": [version, list(internal), gauss],
+        "numpy": {
+            **numpy_state,
+            "state": {**numpy_state["state"], "key": numpy_state["state"]["key"].tolist()},
+        },
+    }
+    if device.type == "cuda":
+        state["cuda"] = torch.cuda.get_rng_state(device).numpy().tobytes().hex()
+    return state
+
+
+def restore_generators(state: Mapping[str, Any], device: torch.device) -> None:
+    """Put this process's random generators where `generator_state` found them."""
+    torch.set_rng_state(from_hex(state["torch"]))
+    version, internal, gauss = state["python"]
+    random.setstate((version, tuple(internal), gauss))
+    stored = state["numpy"]
+    key = np.array(stored["state"]["key"], dtype=np.uint32)
+    np.random.set_state({**stored, "state": {**stored["state"], "key": key}})
+    if device.type == "cuda" and "cuda" in state:
+        torch.cuda.set_rng_state(from_hex(state["cuda"]), device)
+
+
+def from_hex(text: str) -> Tensor:
+    """A byte tensor from its hex digits."""
+    return torch.frombuffer(bytearray.fromhex(text), dtype=torch.uint8)

@@ -1,0 +1,193 @@
+"""The command line: verbs and flags in, an exit code out; torch is imported only where a verb needs it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from trainer_cli import __version__
+from trainer_cli.config.errors import UserError
+
+HELP = """\
+trainer-cli trains, evaluates and checkpoints PyTorch models from composed YAML.
+
+  trainer-cli +recipe=glue optim=adamw                   a run
+  trainer-cli +recipe=glue optim.lr=3e-5 args.seed=7     any field, overridden
+  trainer-cli +recipe=glue resume=latest                 go on where it stopped
+
+Verbs, each with the overrides of a run:
+  plan           what would run, and whether it can; trains nothing
+  list [GROUP]   recipes, and the options of each group
+  show [KEY]     value and meaning of a field, and what set it
+  runs [DIR]     the runs below a directory (outputs)
+
+Flags, anywhere on the line:
+  -m, --multirun       a run for each value: optim.lr=1e-5,3e-5 args.seed=1,2,3
+  --config-dir DIR     look for configs/ and recipes/ in DIR too
+  --json               runs: print JSON
+  --traceback          show where an error came from
+  --version, --help
+
+Exit codes: 0 done, 1 the run failed, 2 the configuration or input is wrong,
+130 interrupted and 143 terminated, both after a checkpoint was written.
+"""
+
+
+@dataclass
+class CommandLine:
+    """What the user typed: a verb, its words, and the flags."""
+
+    verb: str
+    words: list[str] = field(default_factory=list)
+    config_dirs: list[str] = field(default_factory=list)
+    multirun: bool = False
+    json: bool = False
+    traceback: bool = False
+    help: bool = False
+    version: bool = False
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    arguments = sys.argv[1:] if argv is None else list(argv)
+    traceback = "--traceback" in arguments
+    try:
+        line = parse(arguments)
+        if line.version:
+            print(f"trainer-cli {__version__}")
+            return 0
+        if line.help:
+            print(HELP, end="")
+            return 0
+        return VERBS[line.verb](line, arguments)
+    except UserError as error:
+        if traceback:
+            raise
+        print(error.block(), file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # The reader has gone (`trainer-cli list | head`): there is nobody to tell.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def parse(arguments: Sequence[str]) -> CommandLine:
+    """Verb, flags and overrides, in whatever order they stand; raises UserError for an unknown flag."""
+    line = CommandLine("run")
+    rest = list(arguments)
+    words: list[str] = []
+    switches = {
+        "-m": "multirun",
+        "--multirun": "multirun",
+        "--json": "json",
+        "--traceback": "traceback",
+        "-h": "help",
+        "--help": "help",
+        "--version": "version",
+    }
+    while rest:
+        word = rest.pop(0)
+        name, _, value = word.partition("=")
+        if word in switches:
+            setattr(line, switches[word], True)
+        elif name in ("--config-dir", "-cd"):
+            if not value and not rest:
+                raise UserError("--config-dir needs a directory", right="--config-dir DIR")
+            line.config_dirs.append(value or rest.pop(0))
+        elif word.startswith("-"):
+            from trainer_cli.config.nearest import did_you_mean
+
+            hint = did_you_mean(name, [*switches, "--config-dir"])
+            raise UserError(f"there is no flag {name}", right=hint or "trainer-cli --help lists the flags")
+        else:
+            words.append(word)
+    if words and words[0] in VERBS:
+        line.verb = words.pop(0)
+    elif not words and not arguments:
+        line.verb = "welcome"
+    line.words = words
+    if line.verb in ("run", "plan"):
+        refuse_bare_words(words)
+    return line
+
+
+def refuse_bare_words(words: Sequence[str]) -> None:
+    """A run takes overrides alone; a bare word is a misspelt verb or a recipe without its key."""
+    for word in words:
+        if "=" not in word and not word.startswith("~"):
+            from trainer_cli.config.nearest import did_you_mean
+
+            hint = (
+                did_you_mean(word, VERBS) or f"a recipe is chosen by +recipe={word}, a field set by KEY=VALUE"
+            )
+            raise UserError(f"{word} is neither a verb nor an override", right=hint)
+
+
+def welcome(line: CommandLine, _: Sequence[str]) -> int:
+    """The page that `trainer-cli` alone prints."""
+    from trainer_cli.listing import print_options
+
+    print("\n".join(HELP.splitlines()[:5]) + "\n")
+    print_options("recipe", line.config_dirs)
+    print("\ntrainer-cli --help has the verbs and flags, trainer-cli show +recipe=glue all fields of a run.")
+    return 0
+
+
+def run(line: CommandLine, argv: Sequence[str]) -> int:
+    """Train and evaluate, as the configuration says."""
+    from trainer_cli import start
+    from trainer_cli.sweep import run_sweep
+
+    if line.multirun:
+        return run_sweep(line.words, line.config_dirs, argv, line.traceback)
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        return start.execute_under_launcher(line.words, line.config_dirs, argv, line.traceback)
+    prepared = start.prepare(line.words, line.config_dirs, argv)
+    for note in prepared.notes:
+        print(note, file=sys.stderr)
+    return 0 if prepared.done else start.execute(prepared, line.traceback)
+
+
+def plan(line: CommandLine, _: Sequence[str]) -> int:
+    """What would run, and whether it can."""
+    from trainer_cli.plan import print_plan
+
+    return print_plan(line.words, line.config_dirs)
+
+
+def list_options(line: CommandLine, _: Sequence[str]) -> int:
+    """Recipes and options, with a line on each."""
+    from trainer_cli.listing import print_options
+
+    print_options(line.words[0] if line.words else None, line.config_dirs)
+    return 0
+
+
+def show(line: CommandLine, _: Sequence[str]) -> int:
+    """A field's value, type, meaning and origin."""
+    from trainer_cli.listing import print_field
+
+    print_field(line.words, line.config_dirs)
+    return 0
+
+
+def runs(line: CommandLine, _: Sequence[str]) -> int:
+    """The table of runs."""
+    from trainer_cli.runs.listing import print_runs
+
+    print_runs(line.words[0] if line.words else "outputs", line.json)
+    return 0
+
+
+VERBS: dict[str, Callable[[CommandLine, Sequence[str]], int]] = {
+    "run": run,
+    "plan": plan,
+    "list": list_options,
+    "show": show,
+    "runs": runs,
+    "welcome": welcome,
+}

@@ -1,0 +1,1 @@
+"""The configuration: its schema, its composition, its checks and messages; imports no torch."""

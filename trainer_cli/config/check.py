@@ -1,0 +1,331 @@
+"""The strict check: every key, type and range of a composed configuration, all problems in one report."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from trainer_cli.config import schema, targets
+from trainer_cli.config.errors import Problem
+from trainer_cli.config.hugging_face import HOMES
+from trainer_cli.config.nearest import did_you_mean, nearest, one_edit
+from trainer_cli.config.overrides import keys
+from trainer_cli.config.rules import contradictions
+from trainer_cli.config.signatures import NoTarget, Parameter, Resolver, Signature, from_callable
+from trainer_cli.config.sources import Sources
+from trainer_cli.config.swaps import Swap, plain
+from trainer_cli.config.types import ANY, Kind, Mismatch, coerce
+
+TARGET = "_target_"
+
+SPECIAL = (TARGET, "_partial_", "_args_", "_recursive_", "_convert_")
+"""Keys of a `_target_` node that are not parameters."""
+
+_INSTALL = {"transformers": "'trainer-cli[text]'", "datasets": "'trainer-cli[text]'", "peft": "peft"}
+
+
+def check(
+    config: Mapping[str, Any],
+    sources: Sources,
+    *,
+    folders: Sequence[Path] = (),
+    swaps: Sequence[Swap] = (),
+    skip: Collection[str] = (),
+) -> tuple[dict[str, Any], list[Problem]]:
+    """The configuration with each value as its type has it, and everything that is wrong with it.
+
+    `folders` hold the user's own modules; the groups of `skip` are left unchecked.
+    """
+    plugins = config.get("plugins")
+    checker = _Checker(
+        config,
+        sources,
+        Resolver(folders),
+        [name for name in plugins if isinstance(name, str)] if isinstance(plugins, list) else [],
+        {swap.group: swap for swap in swaps},
+    )
+    return checker.run(skip), checker.problems
+
+
+def bind(
+    key: str,
+    node: Mapping[str, Any],
+    target: Callable[..., Any],
+    *,
+    offered: Collection[str] = (),
+    plugins: Sequence[str] = (),
+    folders: Sequence[Path] = (),
+) -> list[Problem]:
+    """The second check, once the target is imported: its arguments against the signature Python reports.
+
+    It finds what the first could not read, and a name that leads out of the allowed prefixes.
+    """
+    checker = _Checker({}, Sources(), Resolver(folders), plugins, {})
+    signature = from_callable(target)
+    if signature is None:
+        return []
+    name = str(node[TARGET])
+    checker.check_identity(key, name, signature.module)
+    checker.check_arguments(key, dict(node), signature, offered)
+    return checker.problems
+
+
+def unknown_key(key: str, config: Mapping[str, Any], siblings: Iterable[str]) -> Problem:
+    """The problem of a key that does not exist, with the nearest names and its home."""
+    checker = _Checker(config, Sources(), Resolver(), (), {})
+    parent, _, name = key.rpartition(".")
+    checker.unknown(parent, name, siblings)
+    return checker.problems[0]
+
+
+@dataclass
+class _Checker:
+    config: Mapping[str, Any]
+    sources: Sources
+    resolver: Resolver
+    plugins: Sequence[str]
+    swaps: Mapping[str, Swap]
+    problems: list[Problem] = field(default_factory=list)
+
+    def run(self, skip: Collection[str]) -> dict[str, Any]:
+        """Check each section; the checked configuration, its sections in their order."""
+        checked: dict[str, Any] = {}
+        for name in schema.ORDER:
+            if name in skip and name in self.config:
+                checked[name] = self.config[name]
+            elif name not in self.config:
+                self.report(name, f"{name} is missing", self._setting(name))
+            else:
+                checked[name] = self.section(name, self.config[name])
+        for name in self.config:
+            if name not in schema.ORDER:
+                self.unknown("", name, schema.ORDER)
+        if not self.problems:
+            self.problems += contradictions(checked, self.sources)
+        return checked
+
+    def section(self, name: str, value: Any) -> Any:
+        """Check one top-level section or value."""
+        if name in schema.TOP:
+            return self.value(name, value, schema.TOP[name])
+        if not isinstance(value, dict):
+            self.report(name, f"{name} is {plain(value)}", f"it must be a mapping; {self._setting(name)}")
+            return value
+        if name in schema.TYPED:
+            return self.fields(name, value, schema.kinds(schema.TYPED[name]))
+        if name in schema.NODES:
+            return self.node(name, value, schema.OFFERED.get(name, ()), schema.KNOWN.get(name, {}))
+        return self.named(name, value)
+
+    def fields(self, key: str, values: dict[str, Any], kinds: Mapping[str, Kind]) -> dict[str, Any]:
+        """Check the fields of a typed section."""
+        checked = {}
+        for name, kind in kinds.items():
+            if name in values:
+                checked[name] = self.value(f"{key}.{name}", values[name], kind)
+            else:
+                self.report(f"{key}.{name}", f"{key}.{name} is missing", f"it must be {kind}")
+        for name in values:
+            if name not in kinds:
+                self.unknown(key, str(name), kinds)
+        return checked
+
+    def named(self, group: str, parts: dict[str, Any]) -> dict[str, Any]:
+        """Check a group of named parts; a part that is null is left out."""
+        checked = {}
+        for name, part in parts.items():
+            key = f"{group}.{name}"
+            if isinstance(part, dict):
+                checked[name] = self.node(key, part, schema.OFFERED.get(group, ()), {})
+            elif part is not None:
+                self.unknown(group, name, parts, f"a part of {group} has a {TARGET}, or is null to remove it")
+        return checked
+
+    def node(
+        self, key: str, node: dict[str, Any], offered: Collection[str], known: Mapping[str, Kind]
+    ) -> dict[str, Any]:
+        """Check a `_target_` node, and those within it."""
+        target = node.get(TARGET)
+        if not isinstance(target, str) or target == "???":
+            near = [name for name in node if nearest(TARGET, [name])]
+            right = f"did you mean {TARGET} for {near[0]}?" if near else self._setting(key)
+            self.report(key, f"{key} names nothing to build: it has no {TARGET}", right)
+            return node
+        signature = self.signature(key, target)
+        if signature is None:
+            return {name: self.inner(f"{key}.{name}", value) for name, value in node.items()}
+        return self.check_arguments(key, node, signature, offered, known)
+
+    def signature(self, key: str, target: str) -> Signature | None:
+        """What the target takes; None where it is not known, or not allowed, which is reported."""
+        place = f"{key}.{TARGET}"
+        why = targets.refusal(target, self.plugins, self.resolver)
+        if why:
+            self.report(place, f"{place} may not name {target}", why)
+            return None
+        try:
+            signature = self.resolver.signature(target)
+        except NoTarget as error:
+            top = target.split(".")[0]
+            install = f"pip install {_INSTALL[top]} adds it" if top in _INSTALL and not error.hint else ""
+            self.report(place, f"{place} is {target}: {error}", error.hint or install)
+            return None
+        if signature is not None:
+            self.check_identity(key, target, signature.module)
+        return signature
+
+    def check_identity(self, key: str, target: str, module: str) -> None:
+        """Report a target whose definition lies in a module that may not be named."""
+        place = f"{key}.{TARGET}"
+        if not targets.is_own(target, self.resolver) and not targets.is_trusted(module, self.plugins):
+            self.report(place, f"{place} may not name {target}", f"it is defined in {module}")
+
+    def check_arguments(
+        self,
+        key: str,
+        node: dict[str, Any],
+        signature: Signature,
+        offered: Collection[str],
+        known: Mapping[str, Kind] | None = None,
+    ) -> dict[str, Any]:
+        """Check a node's keys against what its target takes."""
+        checked = {}
+        for name, value in node.items():
+            parameter = signature.parameter(name)
+            at = f"{key}.{name}"
+            if parameter is not None:
+                checked[name] = self.argument(at, value, parameter, (known or {}).get(name))
+            elif name in SPECIAL or signature.accepts_any:
+                checked[name] = self.inner(at, value)
+            else:
+                names = [p.name for p in signature.parameters if p.name not in offered]
+                self.unknown(key, str(name), [*names, *SPECIAL], f"{node[TARGET]} has no parameter {name}")
+        positional = len(node.get("_args_") or ())
+        given = {*node, *offered, *(p.name for p in signature.parameters[:positional])}
+        if node.get("_partial_") is not True:
+            for parameter in signature.parameters:
+                if parameter.default is None and parameter.name not in given:
+                    at = f"{key}.{parameter.name}"
+                    right = f"{node[TARGET]} needs it: {at}=VALUE" + _meaning(parameter)
+                    self.report(key, f"{at} is missing", right)
+        return checked
+
+    def argument(self, key: str, value: Any, parameter: Parameter, known: Kind | None) -> Any:
+        """Check one argument against the signature, then against what else is known of it."""
+        if _is_node(value):
+            return self.inner(key, value)
+        before = len(self.problems)
+        doc = parameter.doc or (known.doc if known else "")
+        value = self.value(key, value, replace(parameter.kind, doc=doc))
+        sound = value is not None and len(self.problems) == before
+        if sound and known is not None and _same_shape(parameter.kind, known):
+            value = self.value(key, value, known)
+        return self.inner(key, value) if isinstance(value, dict | list) else value
+
+    def inner(self, key: str, value: Any) -> Any:
+        """Check the `_target_` nodes anywhere within a value."""
+        if isinstance(value, dict):
+            if TARGET in value:
+                return self.node(key, value, (), {})
+            return {name: self.inner(f"{key}.{name}", item) for name, item in value.items()}
+        if isinstance(value, list):
+            return [self.inner(key, item) for item in value]
+        if value == "???":
+            self.value(key, value, ANY)
+        return value
+
+    def value(self, key: str, value: Any, kind: Kind) -> Any:
+        """The value as its kind has it; reports one that is not of its kind."""
+        if value == "???":
+            meaning = f"\n{kind.doc}" if kind.doc else ""
+            self.report(key, f"{key} must be set", f"{key}=VALUE{meaning}")
+            return value
+        try:
+            return coerce(value, kind)
+        except Mismatch:
+            self.report(key, f"{key} is {_quoted(value)}", _must_be(key, value, kind))
+            return value
+
+    def unknown(self, parent: str, name: str, siblings: Iterable[str], what: str = "") -> None:
+        """Report a key that does not exist, with its home elsewhere and the nearest names."""
+        key = f"{parent}.{name}" if parent else name
+        what = f"{key}: {what}" if what else f"there is no {key}"
+        prefix = f"{parent}." if parent else ""
+        hints = [self._leftover(parent, key)]
+        if not hints[0]:
+            dotted = [] if parent else [other for other in keys(dict(self.config)) if one_edit(name, other)]
+            hints = [self._home(parent, name), did_you_mean(name, [*siblings, *dotted], prefix)]
+        self.report(key, what, "\n".join(filter(None, hints)))
+
+    def _home(self, parent: str, name: str) -> str:
+        """Where a key of this name lives, if it is not here."""
+        home = HOMES.get(name)
+        if home is not None and home.key not in (parent, f"{parent}.{name}"):
+            return str(home)
+        elsewhere = [
+            f"{section}.{name}"
+            for section, values in self.config.items()
+            if section in schema.ORDER and section != parent and isinstance(values, dict) and name in values
+        ]
+        return f"it lives in {' or '.join(elsewhere)}" if elsewhere and name not in SPECIAL else ""
+
+    def _leftover(self, parent: str, key: str) -> str:
+        """For a key that was right before the command line put something else in its group's place."""
+        group = parent.partition(".")[0]
+        source, target = self.sources.winner(key), self.sources.winner(f"{parent}.{TARGET}")
+        if source is None or target is None or source.origin == "override":
+            return ""
+        swap = self.swaps.get(group)
+        if swap is not None and source.origin == "recipe":
+            meant = f"{group}={swap.meant}, not for {swap.chosen}"
+            return f"the recipe sets it for {meant}; ~{key} drops it"
+        if target.origin != "option" and parent == group:
+            return (
+                f"it belongs to the _target_ of the option; ~{key} drops it, or choose an option of your own"
+            )
+        return ""
+
+    def _setting(self, key: str) -> str:
+        return f"choose an option: {key}=NAME" if key in schema.GROUPS else f"set it: {key}=VALUE"
+
+    def report(self, key: str, what: str, right: str) -> None:
+        """Note a problem of a key, with the place that set it."""
+        self.problems.append(Problem(what, self.sources.where(key), right))
+
+
+def _is_node(value: Any) -> bool:
+    """Whether a `_target_` node, or a list or mapping of them, stands for the value."""
+    items = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return (isinstance(value, dict) and TARGET in value) or any(_is_node(item) for item in items)
+
+
+def _same_shape(own: Kind, known: Kind) -> bool:
+    """Whether what is known of a parameter fits what its signature says it is."""
+    names = {part.name for part in own.parts} if own.name == "union" else {own.name}
+    return bool(names & {"any", known.name}) or ("tuple" in names and known.name == "list")
+
+
+def _must_be(key: str, value: Any, kind: Kind) -> str:
+    parts = kind.parts if kind.name == "union" else (kind,)
+    words = [str(choice) for part in parts for choice in part.choices]
+    hint = did_you_mean(str(value), words)
+    if isinstance(value, str | int | float) and any(part.name in ("list", "tuple") for part in parts):
+        hint = f"in brackets: {key}=[{plain(value)}]"
+    return f"it must be {kind}" + (f"; {hint}" if hint else "")
+
+
+def _quoted(value: Any) -> str:
+    return (
+        f"the text {value!r}" if isinstance(value, str) and _looks_typed(value) else plain(value) or "empty"
+    )
+
+
+def _looks_typed(text: str) -> bool:
+    return bool(re.fullmatch(r"true|false|null|[-+.\deE]+", text))
+
+
+def _meaning(parameter: Parameter) -> str:
+    return f"\n{parameter.doc}" if parameter.doc else ""

@@ -1,0 +1,51 @@
+"""What a user can put right, and the short block in which it is said."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong, where it was set, and what would be right."""
+
+    what: str
+    where: str = ""
+    right: str = ""
+
+    def block(self) -> str:
+        """The problem in two or three lines, each part that is known on its own."""
+        lines = [self.what]
+        if self.where:
+            lines.append(f"  set in: {self.where}")
+        if self.right:
+            lines.append("  " + self.right.replace("\n", "\n  "))
+        return "\n".join(lines)
+
+
+class UserError(Exception):
+    """The user's configuration or input is wrong: shown as a short block, exit code 2."""
+
+    def __init__(self, what: str, where: str = "", right: str = "") -> None:
+        self.problems: tuple[Problem, ...] = (Problem(what, where, right),)
+        super().__init__(what)
+
+    @classmethod
+    def many(cls, problems: Sequence[Problem]) -> UserError:
+        """One report of everything that is wrong; needs at least one problem."""
+        first = problems[0]
+        error = cls(first.what, first.where, first.right)
+        error.problems = tuple(problems)
+        return error
+
+    def block(self) -> str:
+        """The report as it is printed."""
+        count = len(self.problems)
+        head = "error: " if count == 1 else f"{count} errors:\n\n"
+        return head + "\n\n".join(problem.block() for problem in self.problems)
+
+
+def missing_extra(module: str, extra: str) -> UserError:
+    """The error for a package that an optional part needs and that is not installed."""
+    return UserError(f"{module} is not installed", right=f"pip install 'trainer-cli[{extra}]' adds it")

@@ -1,0 +1,102 @@
+"""Layers: the files that Hydra composes, in their order, with the place of each key."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra.core.default_element import ResultDefault
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from trainer_cli.config import places
+from trainer_cli.config.errors import UserError
+from trainer_cli.config.overrides import Request
+from trainer_cli.config.places import RECIPE, Document, Root
+from trainer_cli.config.schema import NAMED
+from trainer_cli.config.sources import Sources
+
+PRIMARY = "config"
+"""The name of the file that holds the defaults list: always the built-in one."""
+
+
+@dataclass(frozen=True)
+class Layers:
+    """What the files say together: the values, the option of each group, and the place of each key."""
+
+    config: DictConfig
+    choices: dict[str, str]
+    sources: Sources
+
+
+def layers(request: Request, roots: tuple[Root, ...]) -> Layers:
+    """Compose the chosen options and recipes; the command line's values come on top later."""
+    lines = list(_lines(request))
+    own = places.builtin().configs
+    try:
+        with places.searched(roots), initialize_config_dir(str(own), version_base="1.3"):
+            config = compose(PRIMARY, lines)
+            loader = GlobalHydra.instance().config_loader()
+            listed = loader.compute_defaults_list(PRIMARY, lines, RunMode.RUN)
+    except (HydraException, OmegaConfBaseException, ValueError) as error:
+        raise UserError("the configuration cannot be composed", right=_reason(error)) from error
+    OmegaConf.set_struct(config, False)
+    for group in NAMED:
+        if group not in config or config[group] is None:
+            config[group] = {}
+    sources = Sources()
+    for document, default in _documents(listed.defaults, roots):
+        is_recipe = (default.config_path or "").startswith(f"{RECIPE}/")
+        package = (default.package or "").replace("_global_", "").strip(".")
+        sources.add_document(document, package, "recipe" if is_recipe else "option")
+    return Layers(config, _choices(request, listed.overrides.known_choices), sources)
+
+
+def default_options() -> dict[str, str]:
+    """The option of each group that is used where nothing else is chosen."""
+    listed = places.read(places.builtin().configs / f"{PRIMARY}.yaml").values["defaults"]
+    return {group: option for item in listed if isinstance(item, dict) for group, option in item.items()}
+
+
+def _lines(request: Request) -> Iterator[str]:
+    """The request's choices in Hydra's own words."""
+    for group, names in request.choices.items():
+        add = "+" if "/" in group else ""
+        yield f"{add}{group}={_listed(names)}" if names else f"~{group}"
+    if request.recipes:
+        yield f"+{RECIPE}={_listed(request.recipes)}"
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    quoted = [f"'{name}'" for name in names]
+    return quoted[0] if len(quoted) == 1 else f"[{','.join(quoted)}]"
+
+
+def _documents(
+    defaults: list[ResultDefault], roots: tuple[Root, ...]
+) -> Iterator[tuple[Document, ResultDefault]]:
+    for default in defaults:
+        name = default.config_path or ""
+        if name == PRIMARY:
+            yield places.read(places.builtin().configs / f"{PRIMARY}.yaml"), default
+        elif found := places.find(name, roots):
+            yield places.read(found[0]), default
+
+
+def _choices(request: Request, known: dict[str, Any]) -> dict[str, str]:
+    chosen = {group: option for group, option in known.items() if isinstance(option, str)}
+    chosen |= {group: ",".join(names) for group, names in request.choices.items()}
+    recipe = {RECIPE: ",".join(request.recipes)} if request.recipes else {}
+    kept = {group: option for group, option in chosen.items() if not group.startswith(("hydra", RECIPE))}
+    return recipe | kept
+
+
+def _reason(error: Exception) -> str:
+    """Hydra's message, or that of the error behind it, without its pointers to Hydra's manual."""
+    text = str(error) or str(error.__cause__ or "")
+    return "\n".join(line for line in text.splitlines() if line.strip() and "hydra.cc" not in line)

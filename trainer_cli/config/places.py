@@ -1,0 +1,259 @@
+"""Where configs and recipes are found: the folders in the order of search, and how Hydra reads them."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from itertools import takewhile
+from pathlib import Path
+from typing import Any
+
+import yaml  # type: ignore[import-untyped]
+from hydra.core.config_search_path import ConfigSearchPath
+from hydra.core.object_type import ObjectType
+from hydra.core.plugins import Plugins
+from hydra.plugins.config_source import ConfigResult, ConfigSource
+from hydra.plugins.search_path_plugin import SearchPathPlugin
+from omegaconf import DictConfig, OmegaConf
+
+from trainer_cli.config.errors import UserError
+from trainer_cli.config.schema import GROUPS
+
+RECIPE = "recipe"
+"""The group that the folder recipes/ is to Hydra."""
+
+_PACKAGE = Path(__file__).resolve().parents[1]
+
+
+@dataclass(frozen=True)
+class Root:
+    """A folder that is searched: its configs/ (a folder a group), its recipes/, the project it is part of."""
+
+    project: Path
+    configs: Path
+    recipes: Path
+
+    def locate(self, name: str) -> Path:
+        """The file or folder of `optim/adamw`, `optim` or `recipe/glue` here, whether or not it exists."""
+        group, _, rest = name.partition("/")
+        return self.recipes / rest if group == RECIPE else self.configs / name
+
+    def file(self, name: str) -> Path | None:
+        """The YAML file of `optim/adamw` or `recipe/glue`, if it is here."""
+        if name.partition("/")[0] not in (*GROUPS, RECIPE):
+            return None
+        path = self.locate(name)
+        path = path.with_name(path.name + ".yaml")
+        return path if path.is_file() else None
+
+    def options(self, group: str) -> list[str]:
+        """The options of a group that are here, sorted."""
+        folder = self.locate(group)
+        files = (path.relative_to(folder).with_suffix("") for path in folder.rglob("*.yaml"))
+        return sorted(path.as_posix() for path in files)
+
+
+def builtin() -> Root:
+    """What comes with trainer-cli: in the package when it is installed, else in the checkout."""
+    folder = _PACKAGE if (_PACKAGE / "configs").is_dir() else _PACKAGE.parent
+    return Root(folder, folder / "configs", folder / "recipes")
+
+
+def roots(config_dirs: Sequence[str | Path] = ()) -> tuple[Root, ...]:
+    """The folders to search, first found first: project, --config-dir, $TRAINER_CLI_PATH, home, built-in."""
+    cwd = Path.cwd()
+    home = Path.home() / ".config" / "trainer-cli"
+    env = [part for part in os.environ.get("TRAINER_CLI_PATH", "").split(os.pathsep) if part]
+    found = [Root(cwd, cwd / "configs", cwd / "recipes")]
+    found += [_given(str(folder), "--config-dir") for folder in config_dirs]
+    found += [_given(folder, "$TRAINER_CLI_PATH") for folder in env]
+    found += [Root(home, home / "configs", home / "recipes"), builtin()]
+    unique = {root.configs.resolve(): root for root in reversed(found)}
+    return tuple(root for root in found if unique.get(root.configs.resolve()) is root)
+
+
+def _given(text: str, origin: str) -> Root:
+    """The root that a user named: a folder that holds configs/ or recipes/, or a config folder itself."""
+    folder = _folder(text, origin).resolve()
+    if (folder / "configs").is_dir() or (folder / "recipes").is_dir():
+        return Root(folder, folder / "configs", folder / "recipes")
+    if not any((folder / group).is_dir() for group in GROUPS):
+        raise UserError(
+            f"nothing to configure in {text}",
+            origin,
+            "it needs configs/ or recipes/, or folders of groups such as model/ or optim/",
+        )
+    return Root(folder.parent if folder.name == "configs" else folder, folder, folder / "recipes")
+
+
+def _folder(text: str, origin: str) -> Path:
+    scheme, _, rest = text.rpartition("://")
+    folder = Path(rest).expanduser()
+    if scheme == "pkg":
+        package, *parts = rest.replace("/", ".").split(".")
+        spec = importlib.util.find_spec(package)
+        locations = list(spec.submodule_search_locations or ()) if spec else []
+        folder = Path(locations[0], *parts) if locations else Path(rest)
+    if not folder.is_dir():
+        raise UserError(f"no directory {text}", origin)
+    return folder
+
+
+def find(name: str, roots: Sequence[Root]) -> list[Path]:
+    """The files of `optim/adamw` or `recipe/glue`: the one that is used, then those that it shadows."""
+    return [path for root in roots if (path := root.file(name)) is not None]
+
+
+def options(group: str, roots: Sequence[Root]) -> list[str]:
+    """The names of a group's options in all roots, sorted."""
+    return sorted({option for root in roots for option in root.options(group)})
+
+
+def is_group(name: str, roots: Sequence[Root]) -> bool:
+    """Whether `optim`, `recipe` or a nested `data/collator` is a group."""
+    head, _, rest = name.partition("/")
+    if not rest:
+        return head in (*GROUPS, RECIPE)
+    return head in GROUPS and any(root.locate(name).is_dir() for root in roots)
+
+
+def short(path: Path) -> str:
+    """The path as people know it: from the current folder, or marked as built-in, or from home."""
+    here = builtin().project
+    path = path if path.is_absolute() else Path.cwd() / path
+    for base, prefix in ((Path.cwd(), ""), (here, "built-in "), (Path.home(), "~/")):
+        if path.is_relative_to(base):
+            return prefix + path.relative_to(base).as_posix()
+    return path.as_posix()
+
+
+@dataclass(frozen=True)
+class Document:
+    """A YAML file: its text, its values, and the line of each key."""
+
+    path: Path
+    text: str
+    values: dict[str, Any]
+    lines: dict[tuple[str, ...], int]
+
+    @cached_property
+    def comments(self) -> list[str]:
+        """The comment lines above the first key, without their marks."""
+        lines = (line.strip() for line in self.text.splitlines() if line.strip())
+        return [line.lstrip("#").strip() for line in takewhile(lambda line: line.startswith("#"), lines)]
+
+    @property
+    def package(self) -> str | None:
+        """What the header `# @package` says, or None without one; it may follow other comments."""
+        headers = [line.split() for line in self.comments if line.startswith("@package ")]
+        return headers[0][1] if headers else None
+
+    def where(self, *keys: str) -> str:
+        """`configs/optim/adamw.yaml:3`: the place of a key, or of the file without one."""
+        line = self.lines.get(keys)
+        return f"{short(self.path)}:{line}" if line else short(self.path)
+
+
+def read(path: Path) -> Document:
+    """A YAML file with the place of each key; raises UserError where it is not a YAML mapping."""
+    return _read(path, path.stat().st_mtime_ns, path.stat().st_size)
+
+
+@lru_cache(maxsize=256)
+def _read(path: Path, _mtime: int, _size: int) -> Document:
+    try:
+        text = path.read_text(encoding="utf-8")
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        values = OmegaConf.create(text) if isinstance(root, yaml.MappingNode) else DictConfig({})
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f":{mark.line + 1}" if mark else ""
+        raise UserError(f"{short(path)}{line} is not YAML: {getattr(error, 'problem', error)}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{short(path)} cannot be read: {error}") from None
+    if not isinstance(root, yaml.MappingNode | None):
+        raise UserError(f"{short(path)} is not a mapping of keys to values")
+    plain = OmegaConf.to_container(values, resolve=False)
+    assert isinstance(plain, dict)
+    return Document(path, text, {str(key): value for key, value in plain.items()}, dict(_marks(root, ())))
+
+
+def _marks(node: yaml.Node | None, prefix: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], int]]:
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            name = (*prefix, str(key.value))
+            yield name, key.start_mark.line + 1
+            yield from _marks(value, name)
+
+
+_searched: ContextVar[tuple[Root, ...]] = ContextVar("searched")
+
+
+@contextmanager
+def searched(roots: tuple[Root, ...]) -> Iterator[None]:
+    """Within it, Hydra finds groups and recipes in these roots, in their order."""
+    plugins = Plugins.instance()
+    plugins.register(RootSource)
+    plugins.register(RootSearchPath)
+    token = _searched.set(roots)
+    try:
+        yield
+    finally:
+        _searched.reset(token)
+
+
+class RootSearchPath(SearchPathPlugin):
+    """Puts the roots in front of Hydra's own search path, so that a user's file shadows a built-in one."""
+
+    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        """Prepend the roots that are searched at present; none outside `searched`."""
+        for number in reversed(range(len(_searched.get(())))):
+            search_path.prepend("trainer-cli", f"{RootSource.scheme()}://{number}")
+
+
+class RootSource(ConfigSource):
+    """Serves one root to Hydra: the known groups and the recipes; no other folder becomes a group."""
+
+    def __init__(self, provider: str, path: str) -> None:
+        super().__init__(provider, path)
+        self.root = _searched.get()[int(self.path)]
+
+    @staticmethod
+    def scheme() -> str:
+        """The scheme of the search path's entries."""
+        return "trainer-cli"
+
+    def load_config(self, config_path: str) -> ConfigResult:
+        """The config of `optim/adamw`."""
+        path = self.root.file(config_path)
+        assert path is not None
+        document = read(path)
+        return ConfigResult(
+            provider=self.provider,
+            path=self.full_path(),
+            config=OmegaConf.create(document.values),
+            header={"package": document.package},
+        )
+
+    def available(self) -> bool:
+        """Every root is: what is missing in it is found in the next one."""
+        return True
+
+    def is_group(self, config_path: str) -> bool:
+        """Whether the root has a folder for this group."""
+        return is_group(config_path, [self.root]) and self.root.locate(config_path).is_dir()
+
+    def is_config(self, config_path: str) -> bool:
+        """Whether the root has a file for this option."""
+        return self.root.file(config_path) is not None
+
+    def list(self, config_path: str, results_filter: ObjectType | None) -> list[str]:
+        """The options of a group; groups within groups are not listed."""
+        if results_filter == ObjectType.GROUP or not self.is_group(config_path):
+            return []
+        return self.root.options(config_path)

@@ -1,0 +1,61 @@
+"""The contract between data and a run: what is known before a model is built, and what is loaded after."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from torch import Tensor
+from torch.utils.data import Dataset
+
+Collate = Callable[[list[Any]], dict[str, Tensor]]
+
+
+@dataclass(frozen=True)
+class Labels:
+    """What a model's head must fit: class names in the order of their ids, or none for a regression."""
+
+    names: tuple[str, ...]
+
+    @property
+    def regression(self) -> bool:
+        """Whether a label is a number to be predicted, and no class."""
+        return not self.names
+
+
+@dataclass
+class Splits:
+    """Data as a run reads it: rows are dicts, which `collate_fn` makes a batch, a dict of tensors.
+
+    `eval` has one unnamed set ("") or several named ones. Labels stand under "labels": int64 classes, float32
+    for a regression, -100 where there is nothing to score. `lengths` are the training rows', where known;
+    `metrics` names what the task is scored by, and `fingerprint` is 16 hex digits of the data's SHA-256.
+    """
+
+    train: Dataset[Any] | None
+    eval: dict[str, Dataset[Any]]
+    predict: Dataset[Any] | None
+    collate_fn: Collate
+    lengths: Sequence[int] | None
+    metrics: tuple[str, ...]
+    fingerprint: str
+
+
+class DataSource(Protocol):
+    """Data that is checked when it is made, before there is a model, and loaded when it is needed."""
+
+    @property
+    def description(self) -> str:
+        """What the data is, in one line."""
+
+    @property
+    def labels(self) -> Labels | None:
+        """What a head must fit; None leaves it to the model."""
+
+    @property
+    def tokenizer(self) -> Any | None:
+        """The transformers tokenizer that is saved beside the model; None for data without text."""
+
+    def load(self, splits: Collection[str]) -> Splits:
+        """Those of "train", "eval" and "predict" that are asked for; any other name means nothing here."""

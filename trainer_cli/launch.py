@@ -1,0 +1,83 @@
+"""Starting the processes of a run through torch's elastic agent, and stopping them with their parent."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import logging
+import os
+import signal
+import sys
+import time
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Failure:
+    """The first process that failed: its exit code (negative: the signal that ended it) and its own words."""
+
+    rank: int
+    exit_code: int
+    message: str
+
+
+def launch(command: Sequence[str], num_processes: int, max_restarts: int, log_dir: Path) -> Failure | None:
+    """Run `python command...` as `num_processes` ranks on this machine; None when all of them ended well.
+
+    Rank 0 keeps the terminal; what the others print goes to files in `log_dir`. Raises `SignalException` of
+    torch elastic when a signal ended the run, after every rank has ended.
+    """
+    # Without it a restarted rank may read the addresses of the dead generation (pytorch issue 135712).
+    os.environ.setdefault("TORCH_DISABLE_SHARE_RDZV_TCP_STORE", "1")
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // num_processes)))
+
+    from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, Std
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    # What failed is said once, by the caller; the agent's own log would say it in ten lines more.
+    logging.getLogger("torch.distributed.elastic.agent.server.api").setLevel(logging.CRITICAL)
+    logging.getLogger("torch.distributed.elastic.multiprocessing.api").setLevel(logging.CRITICAL)
+    config = LaunchConfig(
+        min_nodes=1,
+        max_nodes=1,
+        nproc_per_node=num_processes,
+        run_id=uuid.uuid4().hex,
+        rdzv_backend="c10d",
+        rdzv_endpoint="127.0.0.1:0",
+        max_restarts=max_restarts,
+        monitor_interval=0.2,
+        logs_specs=DefaultLogsSpecs(
+            log_dir=str(log_dir), redirects=dict.fromkeys(range(1, num_processes), Std.ALL)
+        ),
+    )
+    try:
+        elastic_launch(config, sys.executable)(*command)
+    except ChildFailedError as error:
+        rank, failure = error.get_first_failure()
+        # A process that could not write its error, as it was killed, has no words of its own.
+        text = failure.message["message"] if isinstance(failure.message, dict) else ""
+        return Failure(int(rank), failure.exitcode, text)
+    return None
+
+
+def record_failure(text: str) -> None:
+    """Hand this rank's error to the agent that started it, in the agent's file format; no-op without one."""
+    path = os.environ.get("TORCHELASTIC_ERROR_FILE")
+    if path is None:
+        return
+    details = {"message": text, "extraInfo": {"py_callstack": text, "timestamp": str(int(time.time()))}}
+    Path(path).write_text(json.dumps({"message": details}), encoding="utf-8")
+
+
+def die_with_parent() -> None:
+    """Have the kernel end this process when its parent ends, however that happens (Linux)."""
+    parent = os.getppid()
+    if sys.platform == "linux":
+        set_parent_death_signal = 1
+        ctypes.CDLL(None, use_errno=True).prctl(set_parent_death_signal, signal.SIGKILL)
+    if os.getppid() != parent:  # it ended before the call
+        os._exit(1)

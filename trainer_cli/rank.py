@@ -1,0 +1,192 @@
+"""One process of a run: reads the run's directory, builds, runs, and says how it ended."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import logging
+import math
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+
+from trainer_cli.config.compose import load
+from trainer_cli.config.errors import UserError
+from trainer_cli.launch import die_with_parent, record_failure
+from trainer_cli.runs.record import CONFIG, Record
+
+if TYPE_CHECKING:
+    from trainer_cli.engine import Engine
+
+log = logging.getLogger("trainer_cli")
+
+
+def main() -> int:
+    """`python -m trainer_cli.rank RUN_DIR [--traceback]`, as the launcher and sweeps start it."""
+    die_with_parent()
+    return execute(Path(sys.argv[1]), "--traceback" in sys.argv[2:])
+
+
+def execute(run_dir: Path, show_traceback: bool) -> int:
+    """Carry out the run of this directory in this process; returns the exit code."""
+    record = Record.load(run_dir)
+    is_main = os.environ.get("RANK", "0") == "0"
+    sys.path[:0] = [folder for folder in record.fields["project"] if folder not in sys.path]
+    config = load(run_dir / CONFIG, folders=[Path(folder) for folder in record.fields["project"]])
+    start_logging(run_dir, config["args"]["log_level"], is_main)
+    ending = Ending(record, is_main)
+    try:
+        return carry_out(config, run_dir, ending)
+    except UserError as error:
+        return ending.failed(error.block(), 2, error if show_traceback else None)
+    except KeyboardInterrupt:
+        return ending.interrupted(signal.SIGINT)
+    except Exception as error:
+        return ending.failed(f"the run failed: {error}", 1, error)
+
+
+def carry_out(config: Mapping[str, Any], run_dir: Path, ending: Ending) -> int:
+    """Build the engine and run its stages."""
+    # Importing torch and transformers makes a million objects that stay: the collector's walks over them are
+    # a fifth of the time to the first step.
+    gc.disable()
+    from trainer_cli import runner
+
+    record = ending.record
+    if ending.is_main:
+        record.start()
+    folders = [Path(folder) for folder in record.fields["project"]]
+    engine = runner.build(config, run_dir, resume_from(record), folders)
+    gc.enable()
+    try:
+        if ending.is_main:
+            record.update(summary=engine.summary, total_steps=engine.total_steps)
+        with signals(engine):
+            results = runner.run(engine)
+        if engine.state.interrupted:
+            return ending.interrupted(engine.state.signal or signal.SIGTERM, engine.state.step)
+        return ending.finished(engine, results)
+    finally:
+        engine.strategy.close()
+
+
+def resume_from(record: Record) -> Path | None:
+    """The checkpoint to go on from: the one that was asked for, or after a restart the newest."""
+    if int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0:
+        from trainer_cli.checkpoint import Checkpoints
+
+        newest, rejected = Checkpoints(record.run_dir, None).newest()
+        for reason in rejected:
+            log.warning("rejected %s", reason)
+        if newest is not None:
+            return newest
+    path = record.fields["resume_from"]
+    return None if path is None else Path(path)
+
+
+@contextlib.contextmanager
+def signals(engine: Engine) -> Iterator[None]:
+    """SIGINT and SIGTERM end the step at hand and save; a second one leaves at once."""
+
+    def ask(number: int, _: FrameType | None) -> None:
+        if engine.state.signal is not None:
+            os._exit(128 + number)
+        engine.state.signal = number
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+class Ending:
+    """How the run ends: in run.json, on the screen and as an exit code."""
+
+    def __init__(self, record: Record, is_main: bool) -> None:
+        self.record = record
+        self.is_main = is_main
+
+    def finished(self, engine: Engine, results: Mapping[str, float]) -> int:
+        """Every stage was carried out."""
+        if self.is_main:
+            clean = {name: value if math.isfinite(value) else None for name, value in results.items()}
+            best = engine.state.best_metric
+            self.record.end(
+                "finished",
+                step=engine.state.step,
+                results=clean,
+                best=best
+                if best is None
+                else {engine.score_name(None): best, "step": engine.state.best_step},
+            )
+            print_results(engine, results)
+        return 0
+
+    def interrupted(self, number: int, step: int | None = None) -> int:
+        """A signal ended it; with a step, its checkpoint was written."""
+        if self.is_main:
+            self.record.end("preempted", **({} if step is None else {"step": step}))
+            where = "before the first step" if step is None else f"at step {step}, which is saved"
+            print(f"{signal.Signals(number).name}: stopped {where}; resume=latest goes on", file=sys.stderr)
+        return 128 + number
+
+    def failed(self, text: str, code: int, error: BaseException | None) -> int:
+        """An error ended it; it is shown here, or by the parent that started this process."""
+        log.debug("failed", exc_info=error)
+        if error is not None:
+            text = "".join(traceback.format_exception(error)) + text
+        if self.is_main:
+            self.record.end("failed", error=text.rstrip().splitlines()[-1])
+        if "TORCHELASTIC_ERROR_FILE" in os.environ:
+            record_failure(text)
+        else:
+            print(text, file=sys.stderr)
+        return code
+
+
+def print_results(engine: Engine, results: Mapping[str, float]) -> None:
+    """The table at the end of a run."""
+    table = Table(title=f"step {engine.state.step}", title_justify="left", show_header=False)
+    for name, value in results.items():
+        table.add_row(name, f"{value:.4g}")
+    console = Console(highlight=False)
+    if results:
+        console.print(table)
+    if "train" in engine.args.stages:
+        console.print(f"model: {engine.run_dir / 'model'}", soft_wrap=True)
+
+
+class Terminal(logging.Handler):
+    """Log lines on standard error, as it is at the moment: the live lines stand in front of it meanwhile."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        print(self.format(record), file=sys.stderr)
+
+
+def start_logging(run_dir: Path, level: str, is_main: bool) -> None:
+    """Everything goes to train.log, what matters to the terminal; only the main process logs."""
+    log.setLevel(logging.DEBUG)
+    log.handlers.clear()
+    log.propagate = False
+    if not is_main:
+        log.addHandler(logging.NullHandler())
+        return
+    file = logging.FileHandler(run_dir / "train.log", encoding="utf-8")
+    file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    terminal = Terminal(level.upper())
+    log.addHandler(file)
+    log.addHandler(terminal)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

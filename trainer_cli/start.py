@@ -1,0 +1,222 @@
+"""From a command line to a run: its configuration, its directory, what it goes on from, its processes."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from trainer_cli.config.compose import Composition, apply, choices, compose, dump, load
+from trainer_cli.config.errors import UserError
+from trainer_cli.runs.find import Found, find
+from trainer_cli.runs.record import CONFIG, Record, identity, provenance
+
+
+@dataclass
+class Prepared:
+    """A run that is ready to be started; `notes` is what to say before, `done` that nothing is left to do."""
+
+    run_dir: Path
+    config: dict[str, Any]
+    fresh: bool
+    notes: list[str] = field(default_factory=list)
+    done: bool = False
+
+
+def prepare(overrides: Sequence[str], config_dirs: Sequence[str], argv: Sequence[str]) -> Prepared:
+    """Compose, check, and make the run's directory or find the one to go on in; raises UserError."""
+    composition = compose(overrides, config_dirs=config_dirs, strict=False)
+    resume = composition.config.get("resume")
+    if resume is not None:
+        chosen = choices(overrides, config_dirs=config_dirs)
+        root = Path(composition.config["args"]["output_dir"])
+        found = find(str(resume), root, chosen)
+        if found is not None:
+            return go_on(found, composition, overrides, config_dirs, argv)
+    if composition.problems:
+        raise UserError.many(composition.problems)
+    return begin(composition, argv)
+
+
+def begin(composition: Composition, argv: Sequence[str]) -> Prepared:
+    """A fresh run."""
+    record = create(composition.config, composition.choices, composition.folders, argv)
+    return Prepared(record.run_dir, composition.config, fresh=True, notes=list(composition.warnings))
+
+
+def create(
+    config: dict[str, Any],
+    chosen: Mapping[str, str],
+    folders: Sequence[Path],
+    argv: Sequence[str],
+    **fields: Any,
+) -> Record:
+    """The directory of a new run, with its record and its configuration."""
+    config["resume"] = None
+    name = config["run"]["name"] or chosen.get("recipe", "run").replace(",", "-")
+    record = Record.create(
+        Path(config["args"]["output_dir"]),
+        name,
+        {
+            "identity": identity(config),
+            "choices": dict(chosen),
+            "argv": list(argv),
+            "project": [str(folder) for folder in folders],
+            "seed": config["args"]["seed"],
+            "resume_from": None,
+            **provenance(),
+            **fields,
+        },
+    )
+    dump(config, record.run_dir / CONFIG, f"run {record.fields['id']}: trainer-cli {' '.join(argv)}")
+    return record
+
+
+def go_on(
+    found: Found,
+    composition: Composition,
+    overrides: Sequence[str],
+    config_dirs: Sequence[str],
+    argv: Sequence[str],
+) -> Prepared:
+    """The run that was found, under its own configuration with today's values on top."""
+    record, fields = found.record, found.record.fields
+    folders = [Path(folder) for folder in fields["project"]]
+    before = load(record.run_dir / CONFIG, folders=folders)
+    today = [override for override in overrides if not override.lstrip("+").startswith("resume=")]
+    config = apply(before, today, chosen=fields["choices"], config_dirs=config_dirs)
+    notes = [
+        f"resuming {record.run_dir}"
+        + (f" at {found.checkpoint.name}" if found.checkpoint else " from its start")
+    ]
+    notes += [f"rejected {reason}" for reason in found.rejected]
+    changes = [f"{key}: {old!r} -> {new!r}" for key, old, new in differences(before, config)]
+    notes += [f"changed {change}" for change in changes]
+    if not composition.problems and "recipe" in choices(overrides, config_dirs=config_dirs):
+        notes += [
+            f"not applied: the recipe or a default now says {key}={new!r}, the run keeps {old!r}"
+            for key, old, new in differences(config, composition.config)
+            if not key.startswith("resume")
+        ]
+    if record.status == "finished" and not changes and found.newest:
+        return Prepared(record.run_dir, config, False, [f"{record.run_dir} is finished"], done=True)
+    if not found.newest:
+        record = create(config, fields["choices"], folders, argv, parent=fields["id"])
+        shutil.copy(found.record.run_dir / "metrics.jsonl", record.run_dir)
+        notes.append(
+            f"a newer checkpoint exists there, so this goes on as a run of its own: {record.run_dir}"
+        )
+    else:
+        dump(config, record.run_dir / CONFIG, f"run {fields['id']}: trainer-cli {' '.join(argv)}")
+    checkpoint = None if found.checkpoint is None else str(found.checkpoint.resolve())
+    record.update(resume_from=checkpoint)
+    return Prepared(record.run_dir, config, fresh=False, notes=notes)
+
+
+def differences(old: Any, new: Any, key: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Every dotted key whose value differs, with both values; None where a side lacks it."""
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        for name in dict.fromkeys([*old, *new]):
+            yield from differences(old.get(name), new.get(name), f"{key}.{name}" if key else str(name))
+    elif old != new:
+        yield key, old, new
+
+
+def execute(prepared: Prepared, traceback: bool) -> int:
+    """Run it in this process, or in as many as its strategy asks for; returns the exit code."""
+    strategy = prepared.config["strategy"]
+    if strategy["name"] == "single" or "RANK" in os.environ:
+        from trainer_cli import rank
+
+        code = rank.execute(prepared.run_dir, traceback)
+    else:
+        code = execute_ranks(prepared.run_dir, strategy, traceback)
+    if code == 2 and prepared.fresh:
+        discard(prepared.run_dir)
+    return code
+
+
+def execute_under_launcher(
+    overrides: Sequence[str], config_dirs: Sequence[str], argv: Sequence[str], traceback: bool
+) -> int:
+    """This process's part of a run that a launcher started: rank 0 prepares, the others follow."""
+    from trainer_cli import rank
+    from trainer_cli.strategy import join
+
+    key = f"trainer-cli/run/{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}"
+    if os.environ["RANK"] != "0":
+        run_dir = join().get(key).decode()
+        return rank.execute(Path(run_dir), traceback) if run_dir else 0
+    prepared = prepare(overrides, config_dirs, argv)
+    for note in prepared.notes:
+        print(note, file=sys.stderr)
+    join().set(key, "" if prepared.done else str(prepared.run_dir.resolve()))
+    return 0 if prepared.done else execute(prepared, traceback)
+
+
+def execute_ranks(run_dir: Path, strategy: Mapping[str, Any], traceback: bool) -> int:
+    """Start the processes of a run and wait for them; the first failure is shown once."""
+    from torch.distributed.elastic.multiprocessing.api import SignalException
+
+    from trainer_cli.launch import launch
+
+    command = ["-m", "trainer_cli.rank", str(run_dir), *(["--traceback"] if traceback else [])]
+    try:
+        failure = launch(command, process_count(strategy), strategy["max_restarts"], run_dir / "ranks")
+    except SignalException as stopped:
+        return 128 + int(stopped.sigval)
+    if failure is None:
+        return 0
+    if failure.exit_code in (128 + signal.SIGINT, 128 + signal.SIGTERM):
+        return failure.exit_code
+    if failure.message:
+        print(failure.message, file=sys.stderr)
+    if failure.exit_code == 2:
+        return 2
+    code = failure.exit_code
+    how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
+    print(f"the run failed: process {failure.rank} {how}; more is in {run_dir / 'ranks'}", file=sys.stderr)
+    Record.load(run_dir).end("failed", error=f"process {failure.rank} {how}")
+    return 1
+
+
+def process_count(strategy: Mapping[str, Any]) -> int:
+    """Processes to start on this machine: as many as asked for, else one per GPU."""
+    if strategy["num_processes"] is not None:
+        return int(strategy["num_processes"])
+    import torch
+
+    if torch.cuda.device_count() == 0:
+        raise UserError(
+            "strategy.num_processes is not set, and there is no GPU to count",
+            right="strategy.num_processes=2",
+        )
+    return torch.cuda.device_count()
+
+
+def execute_in_subprocess(run_dir: Path, strategy: Mapping[str, Any], traceback: bool) -> int:
+    """Run it in a process of its own, as the jobs of a sweep are; returns the exit code."""
+    if strategy["name"] != "single":
+        return execute_ranks(run_dir, strategy, traceback)
+    command = [
+        sys.executable,
+        "-m",
+        "trainer_cli.rank",
+        str(run_dir),
+        *(["--traceback"] if traceback else []),
+    ]
+    return subprocess.run(command).returncode
+
+
+def discard(run_dir: Path) -> None:
+    """Remove the directory of a run that never began, and those above it that it alone was in."""
+    shutil.rmtree(run_dir, ignore_errors=True)
+    for folder in (run_dir.parent, run_dir.parent.parent):
+        if folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
