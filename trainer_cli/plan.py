@@ -9,10 +9,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
 from rich.table import Table
 
 from trainer_cli.config.compose import Composition, compose
+from trainer_cli.runs.console import console
 
 if TYPE_CHECKING:
     from trainer_cli.engine import Engine
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 def print_plan(overrides: Sequence[str], config_dirs: Sequence[str]) -> int:
     """Compose, check and build everything but a run's directory, and print what came of it."""
     composition = compose(overrides, config_dirs=config_dirs)
-    console = Console(highlight=False)
+    out = console()
     for warning in composition.warnings:
         print(warning, file=sys.stderr)
     changed = Table("field", "value", "set in", title="values that are no defaults", title_justify="left")
     for key, value, where in set_by_the_user(composition):
         changed.add_row(key, value, where)
-    console.print(changed)
+    out.print(changed)
 
     from trainer_cli import runner
 
@@ -38,9 +38,10 @@ def print_plan(overrides: Sequence[str], config_dirs: Sequence[str]) -> int:
     with tempfile.TemporaryDirectory() as nowhere:
         engine = runner.build(alone, Path(nowhere), folders=composition.folders)
         table = Table(show_header=False, title="plan", title_justify="left")
-        for name, text in {**engine.summary, **estimates(engine, processes)}.items():
+        options = " ".join(f"{group}={option}" for group, option in composition.choices.items())
+        for name, text in {"options": options, **engine.summary, **estimates(engine, processes)}.items():
             table.add_row(name, text)
-        console.print(table)
+        out.print(table)
         for tracker in engine.trackers.values():
             tracker.close()
     return 0
@@ -49,8 +50,9 @@ def print_plan(overrides: Sequence[str], config_dirs: Sequence[str]) -> int:
 def set_by_the_user(composition: Composition) -> Iterator[tuple[str, str, str]]:
     """Each key whose last source is no built-in default, with its value and that source."""
     for key, sources in composition.sources.items():
-        if sources[-1].origin != "option":
-            yield key, str(value_at(composition.config, key)), sources[-1].text
+        value = value_at(composition.config, key)
+        if sources[-1].origin != "option" and not isinstance(value, dict):
+            yield key, str(value), sources[-1].text
 
 
 def value_at(config: Mapping[str, Any], key: str) -> Any:

@@ -15,12 +15,12 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
 from rich.table import Table
 
 from trainer_cli.config.compose import load
 from trainer_cli.config.errors import UserError
 from trainer_cli.launch import die_with_parent, record_failure
+from trainer_cli.runs.console import console
 from trainer_cli.runs.record import CONFIG, Record
 
 if TYPE_CHECKING:
@@ -159,11 +159,11 @@ def print_results(engine: Engine, results: Mapping[str, float]) -> None:
     table = Table(title=f"step {engine.state.step}", title_justify="left", show_header=False)
     for name, value in results.items():
         table.add_row(name, f"{value:.4g}")
-    console = Console(highlight=False)
+    out = console()
     if results:
-        console.print(table)
+        out.print(table)
     if "train" in engine.args.stages:
-        console.print(f"model: {engine.run_dir / 'model'}", soft_wrap=True)
+        out.print(f"model: {engine.run_dir / 'model'}", soft_wrap=True)
 
 
 class Terminal(logging.Handler):

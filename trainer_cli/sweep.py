@@ -5,12 +5,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from rich.console import Console
 from rich.table import Table
 
 from trainer_cli import start
 from trainer_cli.config.compose import compose, sweep
 from trainer_cli.config.errors import UserError
+from trainer_cli.runs.console import console
 from trainer_cli.runs.record import Record
 
 
@@ -46,4 +46,4 @@ def print_jobs(finished: Sequence[tuple[str, Record, int]]) -> None:
         best = record.fields.get("best") or {}
         score = ", ".join(f"{name} {value:.4g}" for name, value in best.items() if name != "step")
         table.add_row(label, record.status, score or "-", str(record.run_dir))
-    Console(highlight=False).print(table)
+    console().print(table)

@@ -46,7 +46,10 @@ def report(*texts: str) -> str:
         ("++args.sed=1", ["there is no args.sed"]),
         ("args.lr=1", ["there is no args.lr", "it lives in optim.lr"]),
         ("args.learning_rate=1", ["there is no args.learning_rate", "it lives in optim.lr"]),
-        ("optim.learning_rate=1", ["torch.optim.AdamW has no parameter learning_rate", "it lives in optim.lr"]),
+        (
+            "optim.learning_rate=1",
+            ["torch.optim.AdamW has no parameter learning_rate", "it lives in optim.lr"],
+        ),
         ("learning_rate=1", ["there is no learning_rate", "it lives in optim.lr"]),
         ("args.fp16=true", ["there is no args.fp16", "args.precision=bf16"]),
         ("optin.lr=1", ["there is no optin", "did you mean optim?"]),
@@ -54,7 +57,7 @@ def report(*texts: str) -> str:
         ("resum=latest", ["did you mean resume?"]),
         ("run.nam=x", ["did you mean run.name?"]),
         ("optim.wieght_decay=1", ["did you mean optim.weight_decay?"]),
-        ("optim._targte_=x", ["did you mean optim._target_?"]),
+        ("optim._targte_=x", ["did you mean optim._target_ or"]),
         ("model.width=0", ["model.width is 0", "a whole number >= 1"]),
         ("model.width=???", ["model.width must be set", "model.width=VALUE", "units of a layer"]),
         ("~model.width", ["model.width is missing", "parts.Net needs it"]),
@@ -104,7 +107,9 @@ def test_values_arrive_as_their_type(project: Any) -> None:
 
 
 def test_a_bare_no_in_yaml_is_the_word(project: Any) -> None:
-    project.write("recipes/quiet.yaml", "# @package _global_\nargs:\n  eval_strategy: no\n  save_strategy: off\n")
+    project.write(
+        "recipes/quiet.yaml", "# @package _global_\nargs:\n  eval_strategy: no\n  save_strategy: off\n"
+    )
     args = compose(["recipe=quiet"]).config["args"]
     assert (args["eval_strategy"], args["save_strategy"]) == ("no", "no")
 
@@ -126,6 +131,22 @@ def test_partial_and_positional_arguments_are_given_in_part(project: Any) -> Non
     config = compose(["data.path={_target_: parts.Net, _partial_: true}"]).config
     assert config["data"]["path"]["_partial_"] is True
     compose(["data.path={_target_: parts.Rows, _args_: [3]}"])
+    assert "data.path._partial_ is the text 'true'" in report(
+        "data.path={_target_: parts.Rows, rows: 1, _partial_: 'true'}"
+    )
+
+
+def test_a_dict_that_replaces_a_target_leaves_its_old_keys_to_be_dropped(project: Any) -> None:
+    block = report("model={_target_: parts.Rows, rows: 1}")
+    assert "model.width: parts.Rows has no parameter width" in block
+    assert "~model.width drops it" in block
+    compose(["model={_target_: parts.Rows, rows: 1}", "~model.width"])
+
+
+def test_an_unknown_option_hides_nothing_but_its_own_group(project: Any) -> None:
+    block = report("optim=sdg", "optim.zzz=1", "args.sed=1")
+    assert "args.sed" in block
+    assert "optim.zzz" not in block
 
 
 def test_a_target_that_takes_anything_takes_any_key(project: Any) -> None:

@@ -72,7 +72,9 @@ def test_options_of_nested_folders_are_listed(empty: Any) -> None:
 
 
 def test_a_document_knows_its_lines_comments_and_package(empty: Any) -> None:
-    file = empty.write("a.yaml", "# run me\n\n# what it is\n# @package _global_\na:\n  b: 1\n  c: {d: 1e-3}\n")
+    file = empty.write(
+        "a.yaml", "# run me\n\n# what it is\n# @package _global_\na:\n  b: 1\n  c: {d: 1e-3}\n"
+    )
     document = places.read(file)
     assert document.package == "_global_"
     assert document.comments[:2] == ["run me", "what it is"]
@@ -82,7 +84,11 @@ def test_a_document_knows_its_lines_comments_and_package(empty: Any) -> None:
 
 @pytest.mark.parametrize(
     ("text", "says"),
-    [("a: [1\nb: 2\n", "a.yaml:2 is not YAML"), ("- 1\n", "a.yaml is not a mapping"), ("a: 1\na: 2\n", "a.yaml:2")],
+    [
+        ("a: [1\nb: 2\n", "a.yaml:2 is not YAML"),
+        ("- 1\n", "a.yaml is not a mapping"),
+        ("a: 1\na: 2\n", "a.yaml:2"),
+    ],
 )
 def test_a_file_that_is_no_mapping_is_an_error_with_its_place(empty: Any, text: str, says: str) -> None:
     with pytest.raises(UserError) as error:

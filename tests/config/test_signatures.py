@@ -55,7 +55,9 @@ def test_a_dataclass_takes_its_fields(project: Any) -> None:
 
 
 def test_functions_methods_and_names_imported_elsewhere(project: Any) -> None:
-    project.write("pkg/__init__.py", "from .inner import Made as Thing\nfrom .inner import *\nfrom . import inner\n")
+    project.write(
+        "pkg/__init__.py", "from .inner import Made as Thing\nfrom .inner import *\nfrom . import inner\n"
+    )
     project.write(
         "pkg/inner.py",
         """

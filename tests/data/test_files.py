@@ -64,7 +64,11 @@ def test_a_field_may_be_longer_than_the_csv_module_allows(tmp_path: Path) -> Non
 def test_a_missing_file_names_its_key_and_the_nearest(tmp_path: Path) -> None:
     write(tmp_path / "train.csv", "text\na\n")
     block = error(str(tmp_path / "trian.csv"))
-    assert "data.train_file" in block and "trian.csv does not exist" in block and "did you mean train.csv" in block
+    assert (
+        "data.train_file" in block
+        and "trian.csv does not exist" in block
+        and "did you mean train.csv" in block
+    )
 
 
 def test_a_directory_is_no_file(tmp_path: Path) -> None:

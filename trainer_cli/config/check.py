@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -21,8 +22,14 @@ from trainer_cli.config.types import ANY, Kind, Mismatch, coerce
 
 TARGET = "_target_"
 
-SPECIAL = (TARGET, "_partial_", "_args_", "_recursive_", "_convert_")
-"""Keys of a `_target_` node that are not parameters."""
+SPECIAL = {
+    TARGET: Kind("str"),
+    "_partial_": Kind("bool"),
+    "_args_": Kind("list"),
+    "_recursive_": Kind("bool"),
+    "_convert_": Kind("literal", choices=("none", "partial", "object", "all")),
+}
+"""Keys of a `_target_` node that are not parameters, but tell how to build it."""
 
 _INSTALL = {"transformers": "'trainer-cli[text]'", "datasets": "'trainer-cli[text]'", "peft": "peft"}
 
@@ -64,12 +71,12 @@ def bind(
     It finds what the first could not read, and a name that leads out of the allowed prefixes.
     """
     checker = _Checker({}, Sources(), Resolver(folders), plugins, {})
+    module = inspect.getmodule(target)
+    if module is not None:
+        checker.check_identity(key, str(node[TARGET]), module.__name__)
     signature = from_callable(target)
-    if signature is None:
-        return []
-    name = str(node[TARGET])
-    checker.check_identity(key, name, signature.module)
-    checker.check_arguments(key, dict(node), signature, offered)
+    if signature is not None:
+        checker.check_arguments(key, dict(node), signature, offered)
     return checker.problems
 
 
@@ -198,7 +205,9 @@ class _Checker:
             at = f"{key}.{name}"
             if parameter is not None:
                 checked[name] = self.argument(at, value, parameter, (known or {}).get(name))
-            elif name in SPECIAL or signature.accepts_any:
+            elif name in SPECIAL:
+                checked[name] = self.inner(at, self.value(at, value, SPECIAL[name]))
+            elif signature.accepts_any:
                 checked[name] = self.inner(at, value)
             else:
                 names = [p.name for p in signature.parameters if p.name not in offered]
@@ -220,8 +229,7 @@ class _Checker:
         before = len(self.problems)
         doc = parameter.doc or (known.doc if known else "")
         value = self.value(key, value, replace(parameter.kind, doc=doc))
-        sound = value is not None and len(self.problems) == before
-        if sound and known is not None and _same_shape(parameter.kind, known):
+        if len(self.problems) == before and known is not None and _applies(known, parameter, value):
             value = self.value(key, value, known)
         return self.inner(key, value) if isinstance(value, dict | list) else value
 
@@ -283,9 +291,7 @@ class _Checker:
             meant = f"{group}={swap.meant}, not for {swap.chosen}"
             return f"the recipe sets it for {meant}; ~{key} drops it"
         if target.origin != "option" and parent == group:
-            return (
-                f"it belongs to the _target_ of the option; ~{key} drops it, or choose an option of your own"
-            )
+            return f"it belongs to the option's own {TARGET}; ~{key} drops it, as does an option of your own"
         return ""
 
     def _setting(self, key: str) -> str:
@@ -302,9 +308,12 @@ def _is_node(value: Any) -> bool:
     return (isinstance(value, dict) and TARGET in value) or any(_is_node(item) for item in items)
 
 
-def _same_shape(own: Kind, known: Kind) -> bool:
-    """Whether what is known of a parameter fits what its signature says it is."""
+def _applies(known: Kind, parameter: Parameter, value: Any) -> bool:
+    """Whether what is known of the name holds here: another target may mean something else by it."""
+    own = parameter.kind
     names = {part.name for part in own.parts} if own.name == "union" else {own.name}
+    if value is None:
+        return "none" not in names and parameter.default != "None"
     return bool(names & {"any", known.name}) or ("tuple" in names and known.name == "list")
 
 
@@ -318,13 +327,10 @@ def _must_be(key: str, value: Any, kind: Kind) -> str:
 
 
 def _quoted(value: Any) -> str:
-    return (
-        f"the text {value!r}" if isinstance(value, str) and _looks_typed(value) else plain(value) or "empty"
-    )
-
-
-def _looks_typed(text: str) -> bool:
-    return bool(re.fullmatch(r"true|false|null|[-+.\deE]+", text))
+    # A text that reads like another type is shown as the text that it is.
+    if isinstance(value, str) and re.fullmatch(r"true|false|null|[-+.\deE]*", value):
+        return f"the text {value!r}"
+    return plain(value)
 
 
 def _meaning(parameter: Parameter) -> str:

@@ -52,18 +52,16 @@ def compose(
     request, refused = command_line.request(parsed, roots)
     used = recipes.inspect(request.recipes, roots)
     problems += [*refused, *used.problems]
-    sound = not used.problems and all(places.find(f"{RECIPE}/{name}", roots) for name in request.recipes)
-    # What a broken recipe or an unknown option would have said is not missed; all else is still checked.
-    skip = {override.key_or_group for override in parsed} - set(request.choices) if problems else set()
+    # Nobody misses what a broken recipe or an unknown option would have said: all else is still checked.
+    sound = not used.problems and RECIPE not in request.unknown
+    skip = request.unknown if sound else {*NODES, *NAMED}
     composed = layers(request if sound else replace(request, recipes=()), roots)
     problems += command_line.apply(composed.config, request.values)
     composed.sources.add_overrides(request.values)
     config = _plain(composed.config, composed.sources, problems)
     swapped = swaps(request, used, default_options())
     folders = project_folders(roots)
-    config, found = check(
-        config, composed.sources, folders=folders, swaps=swapped, skip=skip if sound else {*NODES, *NAMED}
-    )
+    config, found = check(config, composed.sources, folders=folders, swaps=swapped, skip=skip)
     problems += found
     if problems and (strict or not sound):
         raise UserError.many(problems)

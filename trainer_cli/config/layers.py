@@ -18,7 +18,7 @@ from trainer_cli.config import places
 from trainer_cli.config.errors import UserError
 from trainer_cli.config.overrides import Request
 from trainer_cli.config.places import RECIPE, Document, Root
-from trainer_cli.config.schema import NAMED
+from trainer_cli.config.schema import GROUPS, NAMED
 from trainer_cli.config.sources import Sources
 
 PRIMARY = "config"
@@ -92,8 +92,8 @@ def _choices(request: Request, known: dict[str, Any]) -> dict[str, str]:
     chosen = {group: option for group, option in known.items() if isinstance(option, str)}
     chosen |= {group: ",".join(names) for group, names in request.choices.items()}
     recipe = {RECIPE: ",".join(request.recipes)} if request.recipes else {}
-    kept = {group: option for group, option in chosen.items() if not group.startswith(("hydra", RECIPE))}
-    return recipe | kept
+    nested = [group for group in chosen if "/" in group and group.partition("/")[0] in GROUPS]
+    return recipe | {group: chosen[group] for group in (*GROUPS, *nested) if chosen.get(group)}
 
 
 def _reason(error: Exception) -> str:

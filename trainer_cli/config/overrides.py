@@ -23,11 +23,15 @@ SEARCH_PATH = "hydra.searchpath"
 
 @dataclass(frozen=True)
 class Request:
-    """What a command line asks for: recipes, an option (or several) of a group, and values of keys."""
+    """What a command line asks for: recipes, an option (or several) of a group, and values of keys.
+
+    `unknown` are the groups for which it names an option that does not exist.
+    """
 
     recipes: tuple[str, ...] = ()
     choices: dict[str, tuple[str, ...]] = field(default_factory=dict)
     values: tuple[Override, ...] = ()
+    unknown: frozenset[str] = frozenset()
 
 
 def where(override: Override) -> str:
@@ -62,6 +66,7 @@ def request(parsed: Sequence[Override], roots: Sequence[Root]) -> tuple[Request,
     recipes: list[tuple[str, ...]] = []
     choices: dict[str, tuple[str, ...]] = {}
     values: list[Override] = []
+    unknown: set[str] = set()
     for override in parsed:
         problem = _refusal(override, roots)
         if problem:
@@ -69,16 +74,19 @@ def request(parsed: Sequence[Override], roots: Sequence[Root]) -> tuple[Request,
         elif not chooses(override, roots):
             values.append(override)
         else:
-            chosen, unknown = _chosen(override, roots)
-            problems += unknown
-            if override.key_or_group == RECIPE:
+            chosen, wrong = _chosen(override, roots)
+            problems += wrong
+            if wrong:
+                unknown.add(override.key_or_group)
+            elif override.key_or_group == RECIPE:
                 recipes.append(chosen)
-            elif not unknown:
+            else:
                 choices[override.key_or_group] = chosen
     if len(recipes) > 1:
         both = ",".join(dict.fromkeys(itertools.chain(*recipes)))
         problems.append(Problem("recipe is given twice", right=f"to combine them: recipe=[{both}]"))
-    return Request(recipes[-1] if recipes else (), choices, tuple(values)), problems
+    last = recipes[-1] if recipes else ()
+    return Request(last, choices, tuple(values), frozenset(unknown)), problems
 
 
 def chooses(override: Override, roots: Sequence[Root]) -> bool:
@@ -114,7 +122,8 @@ def _chosen(override: Override, roots: Sequence[Root]) -> tuple[tuple[str, ...],
     group, value = override.key_or_group, override.value()
     if value is None and group in (*NAMED, RECIPE):
         return (), []
-    names = tuple(str(item) for item in (value if isinstance(value, list) else [value]))
+    items = value if isinstance(value, list) else [value]
+    names = tuple("null" if item is None else str(item) for item in items)
     return names, list(unknown_options(group, names, roots, where(override)))
 
 
@@ -140,7 +149,8 @@ def _apply(config: DictConfig, override: Override) -> Problem | None:
     above = key.split(".")[:-1]
     for end in range(1, len(above) + 1):
         prefix = ".".join(above[:end])
-        if not isinstance(_plain(config, prefix), dict | None):
+        value = _plain(config, prefix)
+        if value != "???" and not isinstance(value, dict | None):
             return Problem(f"there is no {key}: {prefix} is a value, not a mapping", where(override))
     try:
         OmegaConf.update(config, key, override.value(), merge=True, force_add=True)

@@ -13,7 +13,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-import yaml  # type: ignore[import-untyped]
+import yaml
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.object_type import ObjectType
 from hydra.core.plugins import Plugins
@@ -161,7 +161,11 @@ class Document:
 
 def read(path: Path) -> Document:
     """A YAML file with the place of each key; raises UserError where it is not a YAML mapping."""
-    return _read(path, path.stat().st_mtime_ns, path.stat().st_size)
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise UserError(f"{short(path)} cannot be read: {error.strerror}") from None
+    return _read(path, status.st_mtime_ns, status.st_size)
 
 
 @lru_cache(maxsize=256)

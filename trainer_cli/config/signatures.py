@@ -31,7 +31,7 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Signature:
-    """What a class or function takes, and the module that defines it."""
+    """What a class or function takes, and the module that defines it (empty: not looked for)."""
 
     module: str
     parameters: tuple[Parameter, ...] = ()
@@ -319,7 +319,7 @@ def from_callable(target: Callable[..., Any]) -> Signature | None:
             kind = types.optional(kind) if parameter.default is None else kind
             default = None if parameter.default is parameter.empty else repr(parameter.default)
             parameters.append(Parameter(parameter.name, kind, default, kind.doc))
-    return Signature(str(target.__module__), tuple(parameters), accepts_any)
+    return Signature("", tuple(parameters), accepts_any)
 
 
 def _module(name: str, spec: ModuleSpec | None) -> _Module | None:

@@ -226,18 +226,18 @@ def _tables(task: str, folder: Path, split: str, name: str) -> list[Table]:
         for pattern in [*patterns, *PUBLISHED.get((task, stem), ())]:
             files = sorted(folder.glob(pattern))
             if files:
-                return [_read(task, file) for file in files]
+                return [_read(task, file, labelled=split != "predict") for file in files]
     return []
 
 
-def _read(task: str, path: Path) -> Table:
+def _read(task: str, path: Path, labelled: bool) -> Table:
     """A file of a task with the hub's names for its columns."""
     if path.suffix not in (".tsv", ".txt"):
         return read_table(str(path), "data.source")
     spec = TASKS[task]
     table = _read_tsv(path, COLA_HEADER if task == "cola" else ())
-    names = zip((*spec.columns, "label"), (*spec.tsv_columns, spec.tsv_label))
-    columns = {name: table.columns[there] for name, there in names if there in table.columns}
+    names = dict(zip(spec.columns, spec.tsv_columns)) | ({"label": spec.tsv_label} if labelled else {})
+    columns = {name: table.column(there, f"data.task={task}") for name, there in names.items()}
     return Table(table.file, columns, table.lines)
 
 
@@ -246,16 +246,17 @@ def _read_tsv(path: Path, header: Sequence[str]) -> Table:
 
     `header` names the columns of a file whose first line is a row.
     """
-    rows = [line.split("\t") for line in read_text(path, str(path)).split("\n")]
-    first = 0
-    if not header or rows[0][0] == "index":
-        header, first = rows[0], 1
-    kept = [row for row in range(first, len(rows)) if len(rows[row]) >= len(header)]
-    short = sum(any(fields) for fields in rows[first:]) - len(kept)
-    if short:
-        log.warning("%s: %d rows with too few fields are left out", path, short)
-    columns = {name: [rows[row][at] for row in kept] for at, name in enumerate(header)}
-    return Table(str(path), columns, [row + 1 for row in kept])
+    text = read_text(path, str(path))
+    rows = {number: line.split("\t") for number, line in enumerate(text.split("\n"), start=1) if line}
+    if not header or text.startswith("index\t"):
+        header = rows.pop(1, [])
+    whole = {number: fields for number, fields in rows.items() if len(fields) >= len(header)}
+    if not whole:
+        raise UserError(f"data.source: {path} holds no rows")
+    if len(whole) < len(rows):
+        log.warning("%s: %d rows with too few fields are left out", path, len(rows) - len(whole))
+    columns = {name: [fields[at] for fields in whole.values()] for at, name in enumerate(header)}
+    return Table(str(path), columns, list(whole))
 
 
 def _examples(task: str, columns: Sequence[str], tables: Sequence[Table], labelled: bool) -> Examples | None:

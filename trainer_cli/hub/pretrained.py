@@ -32,7 +32,7 @@ def resolve(name: str) -> str:
     if path.exists():
         return _model_directory(name, path)
     if name.startswith((".", "/", "~")) or name.count("/") > 1 or "\\" in name:
-        raise UserError(f"{name}: no such directory", right=_neighbour(path))
+        raise UserError(f"{name}: no such directory", right=_neighbour(path, name.removesuffix(path.name)))
     if repository.reachable(name, "model"):
         return name
     copy = repository.cached(name, "model", *ENOUGH)
@@ -92,16 +92,17 @@ def unreachable(name: str, error: Exception) -> UserError:
 
 def _in_package(name: str) -> Path:
     package, _, inner = name.removeprefix(PACKAGE).partition("/")
-    try:
-        spec = importlib.util.find_spec(package) if package.isidentifier() else None
-    except ValueError:
-        spec = None
+    # A dotted name would import the package that it is in.
+    spec = importlib.util.find_spec(package) if package.isidentifier() else None
     if spec is None or not spec.submodule_search_locations:
         line = INSTALL.get(package, f"pip install {package.replace('_', '-')}")
         raise UserError(f"{name}: the package {package} is not installed", right=line)
     path = Path(next(iter(spec.submodule_search_locations))) / inner
     if not path.exists():
-        raise UserError(f"{name}: {package} is installed, but holds no {inner}", right=_neighbour(path))
+        raise UserError(
+            f"{name}: {package} is installed, but holds no {inner}",
+            right=_neighbour(path, name.removesuffix(path.name)),
+        )
     return path
 
 
@@ -117,8 +118,10 @@ def _model_directory(name: str, path: Path) -> str:
     )
 
 
-def _neighbour(path: Path) -> str:
+def _neighbour(path: Path, shown: str) -> str:
+    """What stands beside a path that does not exist, written as the user wrote it: up to `shown`."""
     folder = path.parent
     if not folder.is_dir():
         return f"{folder} does not exist either"
-    return did_you_mean(path.name, [entry.name for entry in folder.iterdir()], prefix=f"{folder}/")
+    names = [entry.name for entry in folder.iterdir()]
+    return did_you_mean(path.name, names, prefix=shown) or f"in {folder.resolve()} nothing has a like name"

@@ -6,10 +6,10 @@ import datetime
 import json
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
 from trainer_cli.config.errors import UserError
+from trainer_cli.runs.console import console
 from trainer_cli.runs.find import all_runs
 from trainer_cli.runs.record import Record, now
 
@@ -29,7 +29,7 @@ def print_runs(directory: str, as_json: bool) -> None:
     table = Table("run", "status", "steps", "best", "age", title=f"{len(records)} runs below {root}")
     for record in records:
         table.add_row(*cells(record, root))
-    Console(highlight=False).print(table)
+    console().print(table)
 
 
 def cells(record: Record, root: Path) -> tuple[str, ...]:
