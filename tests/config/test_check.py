@@ -155,7 +155,8 @@ def test_a_target_that_takes_anything_takes_any_key(project: Any) -> None:
 
 def test_named_parts_are_added_changed_and_removed(project: Any) -> None:
     config = compose(["callbacks.progress=null", "callbacks.mine={_target_: parts.function, a: 1}"]).config
-    assert config["callbacks"] == {"mine": {"_target_": "parts.function", "a": 1}}
+    assert config["callbacks"] == {"progress": None, "mine": {"_target_": "parts.function", "a": 1}}
+    compose(["callbacks.progress=null", "args.eval_strategy=no"])
 
 
 def test_plugins_let_other_packages_in(project: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

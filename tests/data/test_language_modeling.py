@@ -36,7 +36,7 @@ def test_the_blocks_are_the_text(tmp_path: Path) -> None:
     )
     splits = source.load(["train"])
     rows = blocks(splits.train)
-    assert [len(row) for row in rows] == [8, 8, 8, 2] == splits.lengths
+    assert [len(row) for row in rows] == [8, 8, 8, 2] == splits.train.lengths
     assert source.tokenizer is not None
     assert (
         source.tokenizer.decode([token for row in rows for token in row])
@@ -57,7 +57,9 @@ def test_the_last_block_is_padded_and_its_padding_is_no_label(tmp_path: Path) ->
 
 def test_one_token_alone_is_no_block(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("abcdefgh")
-    assert data(train_file=str(tmp_path / "a.txt"), eval_share=0, max_length=4).load(["train"]).lengths == [
+    assert data(train_file=str(tmp_path / "a.txt"), eval_share=0, max_length=4).load(
+        ["train"]
+    ).train.lengths == [
         4,
         4,
     ]

@@ -51,7 +51,7 @@ def test_files_to_batches(tmp_path: Path, minilm: str) -> None:
     assert source.labels == Labels(("neg", "pos"))
     assert "2 classes (neg, pos)" in source.description and "train.jsonl (2 rows)" in source.description
     splits = source.load(["train", "eval", "predict", "export"])
-    assert splits.train is not None and splits.predict is not None and splits.lengths == [3, 4]
+    assert splits.train is not None and splits.predict is not None and splits.train.lengths == [3, 4]
     batch = splits.collate_fn([splits.train[0], splits.train[1]])
     assert batch["input_ids"].shape == (2, 4)
     assert batch["labels"].tolist() == [1, 0]
@@ -101,7 +101,7 @@ def test_several_files_and_pairs(tmp_path: Path) -> None:
         label_column="y",
     )
     splits = source.load(["train"])
-    assert splits.lengths == [2, 1]
+    assert splits.train.lengths == [2, 1]
 
 
 def test_an_own_collate_fn_gets_the_rows(tmp_path: Path) -> None:

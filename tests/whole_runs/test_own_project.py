@@ -15,11 +15,15 @@ def test_a_recipe_of_ones_own_trains_ones_own_parts(project):
     assert rows[0]["train/loss"] > rows[-2]["train/loss"]
     assert "eval/accuracy" in ended.out and "SineNet" in ended.out
     weights = load_file(project.last / "model" / "model.safetensors")
-    assert set(weights) == {f"{layer}.{part}" for layer in ("inner", "middle", "outer") for part in ("weight", "bias")}
+    assert set(weights) == {
+        f"{layer}.{part}" for layer in ("inner", "middle", "outer") for part in ("weight", "bias")
+    }
 
 
 def test_one_word_makes_it_another_run(project):
-    project.run("+recipe=spirals", "optim=adamw", "optim.lr=1e-2", "args.num_train_epochs=1", "data.train.noise=0")
+    project.run(
+        "+recipe=spirals", "optim=adamw", "optim.lr=1e-2", "args.num_train_epochs=1", "data.train.noise=0"
+    )
     config = (project.last / "config.yaml").read_text()
     assert "torch.optim.AdamW" in config and "noise: 0" in config
     assert project.record()["choices"]["optim"] == "adamw"
@@ -35,7 +39,9 @@ def test_recipe_is_chosen_with_and_without_a_plus_and_overrides_stand_in_any_ord
 
 def test_a_module_outside_the_project_needs_to_be_allowed(shell, tmp_path, monkeypatch):
     (tmp_path / "elsewhere").mkdir()
-    (tmp_path / "elsewhere" / "strangers.py").write_text("import torch\n\nclass Net(torch.nn.Linear):\n    pass\n")
+    (tmp_path / "elsewhere" / "strangers.py").write_text(
+        "import torch\n\nclass Net(torch.nn.Linear):\n    pass\n"
+    )
     words = ["model._target_=strangers.Net", "~model.pretrained", "~model.config", "~model.trust_remote_code"]
     ended = shell("plan", *words, PYTHONPATH=str(tmp_path / "elsewhere"))
     assert ended.code == 2
@@ -60,7 +66,7 @@ def test_a_sweep_runs_every_combination_and_ends_in_a_table(project):
     assert len(project.runs) == 4
     for run in project.runs:
         assert project.record(run)["status"] == "finished"
-    assert "optim.lr=1e-3 args.seed=1" in ended.out and "4 jobs" in ended.out
+    assert "optim.lr=0.001 args.seed=1" in ended.out and "4 jobs" in ended.out
 
 
 def test_a_sweep_with_a_misspelt_axis_fails_before_the_first_job(project):

@@ -141,8 +141,8 @@ class _Checker:
         return checked
 
     def named(self, group: str, parts: dict[str, Any]) -> dict[str, Any]:
-        """Check a group of named parts; a part that is null is left out."""
-        checked = {}
+        """Check a group of named parts; null stands for a part that is not wanted."""
+        checked: dict[str, Any] = dict.fromkeys(parts)
         for name, part in parts.items():
             key = f"{group}.{name}"
             if isinstance(part, dict):

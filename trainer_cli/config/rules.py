@@ -47,7 +47,7 @@ def _evaluation(config: Mapping[str, Any], sources: Sources) -> Iterator[Problem
     if args["metric_for_best_model"] is not None:
         needing.append("args.metric_for_best_model")
     for name, node in config["callbacks"].items():
-        if node.get("_target_") == _EARLY_STOPPING:
+        if node is not None and node.get("_target_") == _EARLY_STOPPING:
             needing.append(f"callbacks.{name}")
     for key in needing:
         yield Problem(

@@ -90,7 +90,6 @@ class LanguageModeling:
             predict=None,
             # Padding at the end is out of a causal model's sight, so there is no need of a mask.
             collate_fn=self._collate_fn or PadCollator(pad, "right", mask=False),
-            lengths=train.lengths if train is not None and "train" in splits else None,
             metrics=("perplexity",),
             fingerprint=fingerprint(texts.values() for texts in (self._train, self._eval)),
         )

@@ -53,7 +53,6 @@ class PythonData:
             eval=self._eval if "eval" in splits else {},
             predict=self._predict if "predict" in splits else None,
             collate_fn=self._collate_fn or collate_dicts,
-            lengths=None,
             metrics=(),
             # Of classes and lengths alone: rows may be drawn at random, or cost much to read.
             fingerprint=fingerprint((key, _name(dataset)) for key, dataset in self._datasets()),

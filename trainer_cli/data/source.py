@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -29,7 +29,7 @@ class Splits:
     """Data as a run reads it: rows are dicts, which `collate_fn` makes a batch, a dict of tensors.
 
     `eval` has one unnamed set ("") or several named ones. Labels stand under "labels": int64 classes, float32
-    for a regression, -100 where there is nothing to score. `lengths` are the training rows', where known;
+    for a regression, -100 where there is nothing to score. A dataset whose rows have lengths has `lengths`;
     `metrics` names what the task is scored by, and `fingerprint` is 16 hex digits of the data's SHA-256.
     """
 
@@ -37,7 +37,6 @@ class Splits:
     eval: dict[str, Dataset[Any]]
     predict: Dataset[Any] | None
     collate_fn: Collate
-    lengths: Sequence[int] | None
     metrics: tuple[str, ...]
     fingerprint: str
 

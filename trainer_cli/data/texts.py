@@ -116,7 +116,6 @@ class TextTask:
             eval={name: self._tokenize(rows) for name, rows in self.eval.items() if "eval" in splits},
             predict=predict,
             collate_fn=self.collate_fn or pad_texts(self.tokenizer),
-            lengths=None if train is None else train.lengths,
             metrics=self.metrics,
             # Of all that was read, so that runs of other stages on the same data agree.
             fingerprint=fingerprint(

@@ -80,11 +80,7 @@ def build(
     """The model in fp32, whatever type its weights are stored in: the optimizer needs the precision."""
     if pretrained is None:
         return build_fresh(auto_class, config, head, tokenizer)
-    import transformers
-
-    # The library's own report and progress bar say in twenty lines what stands in one below.
-    transformers.logging.set_verbosity_error()
-    transformers.logging.disable_progress_bar()
+    transformers = quiet_transformers()
     path = resolve(pretrained)
     try:
         model, loaded = getattr(transformers, auto_class).from_pretrained(
@@ -104,12 +100,20 @@ def build(
     return built
 
 
+def quiet_transformers() -> Any:
+    """The library, less the bars and reports that say in twenty lines what the log says in one."""
+    import transformers
+
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    return transformers
+
+
 def build_fresh(
     auto_class: str, config: Mapping[str, Any] | None, head: Mapping[str, Any], tokenizer: Any
 ) -> nn.Module:
     """A model with random weights, of the config's fields and the tokenizer's vocabulary."""
-    import transformers
-
+    transformers = quiet_transformers()
     if config is None or "model_type" not in config:
         raise UserError(
             "model.pretrained and model.config are both empty",
