@@ -65,8 +65,8 @@ def value_at(config: Mapping[str, Any], key: str) -> Any:
 
 def estimates(engine: Engine, processes: int) -> dict[str, str]:
     """Steps, tokens, memory and disk, from the sizes of what was built."""
+    from trainer_cli.data.build import count_steps
     from trainer_cli.data.loader import KnowsLengths
-    from trainer_cli.runner import count_steps
 
     loader = dataclasses.replace(engine.train_loader, world_size=processes)
     steps = count_steps(engine.args, loader)

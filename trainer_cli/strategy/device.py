@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import contextlib
+from collections.abc import Callable
+from typing import Any, Literal
 
 import torch
 
@@ -37,6 +39,14 @@ def autocast_dtype(precision: Precision, device: torch.device) -> torch.dtype | 
             )
         return torch.bfloat16
     return torch.bfloat16 if has_native_bf16(device) else None
+
+
+def autocast(precision: Precision, device: torch.device) -> tuple[Callable[[], Any], str]:
+    """The context that a forward pass runs in, and the name of its precision."""
+    dtype = autocast_dtype(precision, device)
+    if dtype is None:
+        return contextlib.nullcontext, "fp32"
+    return lambda: torch.autocast(device.type, dtype), "bf16"
 
 
 def has_native_bf16(device: torch.device) -> bool:

@@ -1,0 +1,25 @@
+"""What a model takes and how it scores, read off the model."""
+
+from __future__ import annotations
+
+import inspect
+
+from torch import nn
+
+from trainer_cli.model import storage
+
+
+def forward_names(module: nn.Module) -> frozenset[str] | None:
+    """Names that the model's forward takes, and `labels` for the loss; None if it takes any name."""
+    kinds = inspect.Parameter
+    named = [
+        name
+        for name, parameter in inspect.signature(module.forward).parameters.items()
+        if parameter.kind in (kinds.POSITIONAL_OR_KEYWORD, kinds.KEYWORD_ONLY)
+    ]
+    return frozenset([*named, "labels"]) if named else None
+
+
+def predicts_next_token(module: nn.Module) -> bool:
+    """Whether the model scores position t against label t+1."""
+    return storage.is_transformers_model(module) and module.loss_type == "ForCausalLM"
