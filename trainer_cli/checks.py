@@ -4,10 +4,41 @@ from __future__ import annotations
 
 from typing import Any
 
+from torch import nn
+from torch.utils.data import IterableDataset
+
 from trainer_cli.config.errors import UserError
-from trainer_cli.data.loader import KnowsLengths
+from trainer_cli.data.loader import KnowsLengths, fetch
+from trainer_cli.data.source import Splits
 from trainer_cli.engine import Engine, score_name
+from trainer_cli.loss import CrossEntropy, Loss, MeanSquaredError, ModelLoss
 from trainer_cli.model import storage
+from trainer_cli.model.introspection import needed_names, takes_labels
+
+
+def check_inputs(module: nn.Module, loss: Loss, splits: Splits) -> None:
+    """Whether a row of the data has what the model and the loss need; a stream is not looked at."""
+    datasets = [dataset for dataset in (splits.train, *splits.eval.values()) if dataset is not None]
+    if not datasets or isinstance(datasets[0], IterableDataset):
+        return
+    names = list(fetch(datasets[0], [0], splits.collate_fn))
+    row = f"a row of the data has {', '.join(names)}"
+    model = type(module).__name__
+    if isinstance(loss, ModelLoss) and "labels" in names and not takes_labels(module):
+        raise UserError(
+            f"loss=model, but {model}.forward takes no labels, so it cannot compute a loss",
+            right="loss=cross_entropy, or loss=mse for a regression",
+        )
+    if isinstance(loss, CrossEntropy | MeanSquaredError):
+        if "labels" not in names:
+            raise UserError(f"{type(loss).__name__} needs labels, and {row}", right='name them "labels"')
+        names.remove("labels")
+    missing = [name for name in needed_names(module) if name not in names]
+    if missing:
+        raise UserError(
+            f"{model}.forward needs {', '.join(missing)}, and {row}",
+            right="data whose rows have what the model takes, or a model that takes what the rows have",
+        )
 
 
 def check_engine(engine: Engine) -> None:

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from traceback import print_exception
 
 from trainer_cli import __version__
 from trainer_cli.config.errors import UserError
@@ -64,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return VERBS[line.verb](line, arguments)
     except UserError as error:
         if traceback:
-            raise
+            print_exception(error)
         print(error.block(), file=sys.stderr)
         return 2
     except KeyboardInterrupt:

@@ -113,9 +113,12 @@ class Engine:
         return score_name(metric or self.args.metric_for_best_model or "loss", self.scores)
 
     def greater_is_better(self, name: str) -> bool:
-        """Whether more of the score is better: as the arguments say, else as the metric says of itself."""
+        """Whether more of the score is better: as the metric says of itself, unless the arguments differ.
+
+        They speak of the metric that picks the best model, and of no other.
+        """
         given = self.args.greater_is_better
-        return self.scores[name] if given is None else given
+        return self.scores[name] if given is None or name != self.score_name(None) else given
 
     def remember_best(self, row: Row) -> bool:
         """Whether the row has the best score so far, which is then remembered; NaN never is."""

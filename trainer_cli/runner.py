@@ -18,7 +18,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from trainer_cli import loop
 from trainer_cli.callbacks import Callback
 from trainer_cli.checkpoint import Checkpoints, contents
-from trainer_cli.checks import check_engine
+from trainer_cli.checks import check_engine, check_inputs
 from trainer_cli.config.errors import UserError
 from trainer_cli.config.instantiate import check_targets, instantiate, instantiate_named
 from trainer_cli.config.schema import Args
@@ -85,6 +85,7 @@ def build(
 
     with stage(7, "data, loss, optimizer, scheduler"):
         splits = data.load(needed_splits(args))
+        check_inputs(module, loss, splits)
         train_loader, eval_loaders, predict_loader = build_loaders(splits, args, strategy)
         total_steps = count_steps(args, train_loader)
         optimizer: Optimizer = instantiate("optim", config["optim"], params=parameter_groups(module))

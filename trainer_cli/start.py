@@ -15,18 +15,22 @@ from typing import Any
 from trainer_cli.config.compose import Composition, apply, choices, compose, dump, load
 from trainer_cli.config.errors import UserError
 from trainer_cli.runs.find import Found, find
-from trainer_cli.runs.record import CONFIG, Record, identity, provenance
+from trainer_cli.runs.record import CONFIG, FILE, Record, identity, provenance
 
 
 @dataclass
 class Prepared:
-    """A run that is ready to be started; `notes` is what to say before, `done` that nothing is left to do."""
+    """A run that is ready to be started; `notes` is what to say before, `done` that nothing is left to do.
+
+    `before` holds the texts of an old run's files that going on with it has changed.
+    """
 
     run_dir: Path
     config: dict[str, Any]
     fresh: bool
     notes: list[str] = field(default_factory=list)
     done: bool = False
+    before: dict[Path, str] = field(default_factory=dict)
 
 
 def prepare(overrides: Sequence[str], config_dirs: Sequence[str], argv: Sequence[str]) -> Prepared:
@@ -106,6 +110,8 @@ def go_on(
         ]
     if record.status == "finished" and not changes and found.newest:
         return Prepared(record.run_dir, config, False, [f"{record.run_dir} is finished"], done=True)
+    changed = [record.run_dir / CONFIG, record.run_dir / FILE] if found.newest else []
+    texts = {path: path.read_text(encoding="utf-8") for path in changed}
     if not found.newest:
         record = create(config, fields["choices"], folders, argv, parent=fields["id"])
         shutil.copy(found.record.run_dir / "metrics.jsonl", record.run_dir)
@@ -116,7 +122,7 @@ def go_on(
         dump(config, record.run_dir / CONFIG, f"run {fields['id']}: trainer-cli {' '.join(argv)}")
     checkpoint = None if found.checkpoint is None else str(found.checkpoint.resolve())
     record.update(resume_from=checkpoint)
-    return Prepared(record.run_dir, config, fresh=False, notes=notes)
+    return Prepared(record.run_dir, config, fresh=not found.newest, notes=notes, before=texts)
 
 
 def differences(old: Any, new: Any, key: str = "") -> Iterator[tuple[str, Any, Any]]:
@@ -128,18 +134,40 @@ def differences(old: Any, new: Any, key: str = "") -> Iterator[tuple[str, Any, A
         yield key, old, new
 
 
-def execute(prepared: Prepared, traceback: bool) -> int:
-    """Run it in this process, or in as many as its strategy asks for; returns the exit code."""
-    strategy = prepared.config["strategy"]
-    if strategy["name"] == "single" or "RANK" in os.environ:
-        from trainer_cli import rank
+def execute(prepared: Prepared, traceback: bool, apart: bool = False) -> int:
+    """Run it in as many processes as its strategy asks for; returns the exit code.
 
-        code = rank.execute(prepared.run_dir, traceback)
-    else:
-        code = execute_ranks(prepared.run_dir, strategy, traceback)
-    if code == 2 and prepared.fresh:
-        discard(prepared.run_dir)
+    A single process is this one, or with `apart` one of its own. A run that is refused leaves no trace.
+    """
+    strategy = prepared.config["strategy"]
+    try:
+        if strategy["name"] != "single" and "RANK" not in os.environ:
+            code = execute_ranks(prepared.run_dir, strategy, traceback)
+        elif apart:
+            code = subprocess.run([sys.executable, *rank_command(prepared.run_dir, traceback)]).returncode
+        else:
+            from trainer_cli import rank
+
+            code = rank.execute(prepared.run_dir, traceback)
+    except UserError:
+        take_back(prepared)
+        raise
+    if code == 2:
+        take_back(prepared)
     return code
+
+
+def rank_command(run_dir: Path, traceback: bool) -> list[str]:
+    """Python's arguments for one process of a run."""
+    return ["-m", "trainer_cli.rank", str(run_dir), *(["--traceback"] if traceback else [])]
+
+
+def take_back(prepared: Prepared) -> None:
+    """Remove the directory of a fresh run, and leave that of an old one as it was."""
+    if prepared.fresh:
+        discard(prepared.run_dir)
+    for path, text in prepared.before.items():
+        path.write_text(text, encoding="utf-8")
 
 
 def execute_under_launcher(
@@ -166,9 +194,9 @@ def execute_ranks(run_dir: Path, strategy: Mapping[str, Any], traceback: bool) -
 
     from trainer_cli.launch import launch
 
-    command = ["-m", "trainer_cli.rank", str(run_dir), *(["--traceback"] if traceback else [])]
+    command, count = rank_command(run_dir, traceback), process_count(strategy)
     try:
-        failure = launch(command, process_count(strategy), strategy["max_restarts"], run_dir / "ranks")
+        failure = launch(command, count, strategy["max_restarts"], run_dir / "ranks")
     except SignalException as stopped:
         return 128 + int(stopped.sigval)
     if failure is None:
@@ -198,20 +226,6 @@ def process_count(strategy: Mapping[str, Any]) -> int:
             right="strategy.num_processes=2",
         )
     return torch.cuda.device_count()
-
-
-def execute_in_subprocess(run_dir: Path, strategy: Mapping[str, Any], traceback: bool) -> int:
-    """Run it in a process of its own, as the jobs of a sweep are; returns the exit code."""
-    if strategy["name"] != "single":
-        return execute_ranks(run_dir, strategy, traceback)
-    command = [
-        sys.executable,
-        "-m",
-        "trainer_cli.rank",
-        str(run_dir),
-        *(["--traceback"] if traceback else []),
-    ]
-    return subprocess.run(command).returncode
 
 
 def discard(run_dir: Path) -> None:

@@ -25,24 +25,27 @@ def run_sweep(
             raise UserError("resume does not go with -m", right="resume a run by its own directory or id")
     varied = [key for key in zip(*jobs, strict=True) if len(set(key)) > 1]
     labels = [" ".join(values) for values in zip(*varied, strict=True)] or [" ".join(overrides)]
-    finished: list[tuple[str, Record, int]] = []
+    finished: list[tuple[str, Record | None, int]] = []
     for number, (label, composition) in enumerate(zip(labels, compositions, strict=True), start=1):
         print(f"job {number} of {len(jobs)}: {label}", file=sys.stderr)
         for warning in composition.warnings:
             print(warning, file=sys.stderr)
         prepared = start.begin(composition, argv)
-        code = start.execute_in_subprocess(prepared.run_dir, prepared.config["strategy"], traceback)
-        finished.append((label, Record.load(prepared.run_dir), code))
+        code = start.execute(prepared, traceback, apart=True)
+        finished.append((label, Record.load(prepared.run_dir) if code != 2 else None, code))
         if code in (130, 143):
             break
     print_jobs(finished)
     return max(code for _, _, code in finished)
 
 
-def print_jobs(finished: Sequence[tuple[str, Record, int]]) -> None:
-    """A row for each job: its values, its status, its best score."""
+def print_jobs(finished: Sequence[tuple[str, Record | None, int]]) -> None:
+    """A row for each job: its values, its status, its best score; a job that was refused has no run."""
     table = Table("job", "status", "best", "run", title=f"{len(finished)} jobs", title_justify="left")
     for label, record, _ in finished:
+        if record is None:
+            table.add_row(label, "refused", "-", "-")
+            continue
         best = record.fields.get("best") or {}
         score = ", ".join(f"{name} {value:.4g}" for name, value in best.items() if name != "step")
         table.add_row(label, record.status, score or "-", str(record.run_dir))

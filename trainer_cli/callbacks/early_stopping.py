@@ -34,7 +34,7 @@ class EarlyStopping(Callback):
     def on_evaluate(self, engine: Engine, row: Mapping[str, Any]) -> None:
         name = engine.score_name(self.metric)
         gain = row[name] - self.best if engine.greater_is_better(name) else self.best - row[name]
-        if math.isnan(self.best) or gain > self.threshold:
+        if gain > self.threshold or (math.isnan(self.best) and not math.isnan(row[name])):
             self.best = row[name]
             self.waited = 0
             return

@@ -92,7 +92,7 @@ def plain_state(scheduler: LRScheduler) -> dict[str, Any]:
 def restore_schedule(scheduler: LRScheduler, optimizer: Optimizer, state: Mapping[str, Any]) -> None:
     """Go on at the stored step; a schedule that is a function of the step follows today's configuration."""
     if not isinstance(scheduler, LambdaLR):
-        scheduler.load_state_dict(dict(state))
+        scheduler.load_state_dict(with_integer_keys(state))
         for group, lr in zip(optimizer.param_groups, scheduler.get_last_lr(), strict=True):
             group["lr"] = lr
         return
@@ -102,6 +102,13 @@ def restore_schedule(scheduler: LRScheduler, optimizer: Optimizer, state: Mappin
     for group, base, factor in zip(optimizer.param_groups, scheduler.base_lrs, factors, strict=True):
         group["lr"] = base * factor
     scheduler._last_lr = [group["lr"] for group in optimizer.param_groups]
+
+
+def with_integer_keys(value: Any) -> Any:
+    """JSON makes every key text; those that are numbers, as a schedule's milestones are, made so again."""
+    if isinstance(value, Mapping):
+        return {int(key) if key.isdigit() else key: with_integer_keys(item) for key, item in value.items()}
+    return [with_integer_keys(item) for item in value] if isinstance(value, list) else value
 
 
 def gather_generators(strategy: Strategy) -> list[dict[str, Any]]:

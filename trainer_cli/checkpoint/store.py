@@ -97,19 +97,19 @@ def verify(directory: Path) -> str | None:
     """Why the checkpoint cannot be used, in a few words; None when every file is as it was written."""
     try:
         manifest = json.loads((directory / MANIFEST).read_text(encoding="utf-8"))
-        files = manifest["files"]
+        files = [(name, entry["size"], entry["sha256"]) for name, entry in manifest["files"].items()]
     except OSError:
         return f"{MANIFEST} is missing"
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         return f"{MANIFEST} is damaged"
-    for name, expected in files.items():
+    for name, expected_size, expected_digest in files:
         path = directory / name
         if not path.is_file():
             return f"{name} is missing"
         size = path.stat().st_size
-        if size != expected["size"]:
-            return f"{name} has {size} bytes, not {expected['size']}"
-        if digest(path) != expected["sha256"]:
+        if size != expected_size:
+            return f"{name} has {size} bytes, not {expected_size}"
+        if digest(path) != expected_digest:
             return f"{name} has changed since it was written (SHA-256)"
     return None
 

@@ -69,6 +69,20 @@ class Workers:
             generator=torch.Generator().manual_seed(seed),
         )
 
+    def stream(self, dataset: IterableDataset[Any], seed: int) -> Iterator[Any]:
+        """The rows of a stream; one worker at most reads it, as two would each read all of it."""
+        if self.count == 0:
+            return iter(dataset)
+        return iter(
+            DataLoader(
+                dataset,
+                batch_size=None,
+                num_workers=1,
+                prefetch_factor=self.prefetch,
+                generator=torch.Generator().manual_seed(seed),
+            )
+        )
+
 
 def fetch(dataset: Dataset[Any], indices: list[int], collate: Collate) -> Batch:
     """The batch of these rows; an error in reading one says which rows were asked for."""
@@ -128,7 +142,7 @@ class TrainLoader:
         if isinstance(self.dataset, KnowsEpoch):
             self.dataset.set_epoch(epoch)
         if isinstance(self.dataset, IterableDataset):
-            return self._stream(self.dataset, start)
+            return self._stream(self.dataset, epoch, start)
         return self._map(epoch, start, order_batch)
 
     def _map(self, epoch: int, start: int, order_batch: int) -> Iterator[tuple[int, list[MicroBatch]]]:
@@ -144,20 +158,14 @@ class TrainLoader:
         for group, part in zip(groups, parts):
             yield len(group), [MicroBatch(next(batches), real) for _, real in part]
 
-    def _stream(self, dataset: IterableDataset[Any], start: int) -> Iterator[tuple[int, list[MicroBatch]]]:
-        rows = itertools.islice(self._rows(dataset), start, None)
+    def _stream(
+        self, dataset: IterableDataset[Any], epoch: int, start: int
+    ) -> Iterator[tuple[int, list[MicroBatch]]]:
+        rows = itertools.islice(self.workers.stream(dataset, self.seed + epoch), start, None)
         while group := list(itertools.islice(rows, self.global_batch)):
             if self.drop_last and len(group) < self.global_batch:
                 return
             yield len(group), [MicroBatch(self.collate(rows), real) for rows, real in self._part(group)]
-
-    def _rows(self, dataset: IterableDataset[Any]) -> Iterator[Any]:
-        """The stream's rows; one worker at most reads it, as two would each read all of it."""
-        if self.workers.count == 0:
-            return iter(dataset)
-        return iter(
-            DataLoader(dataset, batch_size=None, num_workers=1, prefetch_factor=self.workers.prefetch)
-        )
 
     def _part(self, group: list[Any]) -> list[tuple[list[Any], bool]]:
         """This process's rows of each micro-batch; a process with none borrows one as a stand-in."""

@@ -10,7 +10,7 @@ from torch.utils.data import Dataset, IterableDataset, default_collate
 
 from trainer_cli.config.errors import UserError
 from trainer_cli.data.fingerprint import fingerprint
-from trainer_cli.data.source import Collate, Labels, Splits
+from trainer_cli.data.source import UNSCORED, Collate, Labels, Splits
 
 
 class PythonData:
@@ -45,9 +45,8 @@ class PythonData:
         there = {"train": self._train, "eval": self._eval or None, "predict": self._predict}
         for split, dataset in there.items():
             if split in splits and dataset is None:
-                raise UserError(
-                    f"data.{split} is null, and the stage {split} reads it", right=f"data.{split}._target_=…"
-                )
+                right = f"data.{split}._target_=…" + (f", or {UNSCORED}" if split == "eval" else "")
+                raise UserError(f"data.{split} is null, and the stage {split} reads it", right=right)
         return Splits(
             train=self._train if "train" in splits else None,
             eval=self._eval if "eval" in splits else {},

@@ -11,6 +11,9 @@ from torch.utils.data import Dataset
 
 Collate = Callable[[list[Any]], dict[str, Tensor]]
 
+UNSCORED = "args.eval_strategy=no args.stages=[train] trains without evaluation"
+"""What to do about evaluation data that there is not."""
+
 
 @dataclass(frozen=True)
 class Labels:

@@ -10,7 +10,7 @@ from trainer_cli.config.errors import UserError
 from trainer_cli.config.types import Ge
 from trainer_cli.data.files import read_table
 from trainer_cli.data.labels import infer_labels
-from trainer_cli.data.source import Collate, Labels, Splits
+from trainer_cli.data.source import UNSCORED, Collate, Labels, Splits
 from trainer_cli.data.texts import (
     Column,
     Examples,
@@ -89,7 +89,8 @@ class TextClassification:
         there = {"train": self._task.train, "eval": self._task.eval, "predict": self._task.predict}
         for name, key in KEYS.items():
             if name in splits and not there[name]:
-                raise UserError(f"{key} is null, and the stage {name} reads it", right=f"{key}=FILE")
+                right = f"{key}=FILE" + (f", or {UNSCORED}" if name == "eval" else "")
+                raise UserError(f"{key} is null, and the stage {name} reads it", right=right)
         return self._task.load(splits)
 
 

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from typing import Any
 
+import torch
 from torch import Tensor, nn
+
+from trainer_cli.config.errors import UserError
 
 Outputs = Mapping[str, Tensor]
 IGNORED = -100
@@ -33,3 +37,17 @@ def count_labels(batch: Mapping[str, Tensor], shift_labels: bool) -> int:
     if shift_labels:
         labels = labels[:, 1:]
     return int((labels != IGNORED).sum())
+
+
+def at_least_float32(tensor: Tensor) -> Tensor:
+    """The tensor in fp32 where it is in less: a sum of many small losses needs the digits."""
+    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
+
+
+def returned(outputs: Any, name: str, right: str) -> Tensor:
+    """What the model returned by this name; raises UserError, saying what would be `right`, if nothing."""
+    if isinstance(outputs, Mapping) and name in outputs:
+        tensor: Tensor = outputs[name]
+        return tensor
+    what = ", ".join(outputs) if isinstance(outputs, Mapping) else f"a {type(outputs).__name__}"
+    raise UserError(f"the loss needs a dict with {name} from the model, which returns {what}", right=right)

@@ -8,7 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from trainer_cli.loss.base import IGNORED, Loss, Outputs, count_labels
+from trainer_cli.loss.base import IGNORED, Loss, Outputs, at_least_float32, count_labels, returned
+
+OTHERWISE = "loss=model takes the loss that the model returns"
 
 
 class CrossEntropy(Loss):
@@ -33,10 +35,10 @@ class CrossEntropy(Loss):
     def __call__(self, model: nn.Module, batch: Mapping[str, Tensor]) -> tuple[Tensor, Outputs]:
         labels = batch["labels"]
         outputs = model(**{name: tensor for name, tensor in batch.items() if name != "labels"})
-        logits = outputs["logits"].float()
+        logits = at_least_float32(returned(outputs, "logits", OTHERWISE))
         if self.shift_labels:
             logits, labels = logits[:, :-1], labels[:, 1:]
-        weights = None if self.class_weights is None else self.class_weights.to(logits.device)
+        weights = None if self.class_weights is None else self.class_weights.to(logits)
         loss = functional.cross_entropy(
             logits.flatten(0, -2),
             labels.flatten(),

@@ -6,7 +6,9 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-from trainer_cli.loss.base import Loss, Outputs, count_labels
+from trainer_cli.loss.base import Loss, Outputs, at_least_float32, count_labels, returned
+
+OTHERWISE = "loss=model takes the loss that the model returns"
 
 
 class MeanSquaredError(Loss):
@@ -18,6 +20,7 @@ class MeanSquaredError(Loss):
     def __call__(self, model: nn.Module, batch: Mapping[str, Tensor]) -> tuple[Tensor, Outputs]:
         labels = batch["labels"]
         outputs = model(**{name: tensor for name, tensor in batch.items() if name != "labels"})
-        errors = outputs["logits"].float().reshape(labels.shape[0], -1) - labels.reshape(labels.shape[0], -1)
+        logits = at_least_float32(returned(outputs, "logits", OTHERWISE))
+        errors = logits.reshape(labels.shape[0], -1) - labels.reshape(labels.shape[0], -1)
         # An item is a row: several outputs of one row are averaged.
         return errors.square().mean(dim=1).sum(), outputs

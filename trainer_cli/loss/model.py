@@ -6,7 +6,9 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-from trainer_cli.loss.base import Loss, Outputs, count_labels
+from trainer_cli.loss.base import Loss, Outputs, count_labels, returned
+
+OTHERWISE = "loss=cross_entropy, or loss=mse for a regression, is computed from logits"
 
 
 class ModelLoss(Loss):
@@ -24,6 +26,7 @@ class ModelLoss(Loss):
 
     def __call__(self, model: nn.Module, batch: Mapping[str, Tensor]) -> tuple[Tensor, Outputs]:
         outputs = model(**batch)
+        loss = returned(outputs, "loss", OTHERWISE)
         count = count_labels(batch, self.shift_labels)
         # Without items the model's mean is 0/0; its sum is nothing.
-        return (outputs["loss"] * count if count else outputs["loss"].nan_to_num() * 0), outputs
+        return (loss * count if count else loss.nan_to_num() * 0), outputs

@@ -33,4 +33,5 @@ class Perplexity(Metric):
 
     def compute(self, states: list[Tensor]) -> float:
         total, items = torch.cat(states).sum(dim=0).tolist()
-        return math.exp(total / items) if items else math.nan
+        # torch's exp, as that of math raises where a run that diverged has an infinity.
+        return float(torch.tensor(total / items, dtype=torch.float64).exp()) if items else math.nan

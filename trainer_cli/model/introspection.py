@@ -20,6 +20,25 @@ def forward_names(module: nn.Module) -> frozenset[str] | None:
     return frozenset([*named, "labels"]) if named else None
 
 
+def needed_names(module: nn.Module) -> list[str]:
+    """Names that the model's forward cannot be called without, in its order."""
+    kinds = inspect.Parameter
+    return [
+        name
+        for name, parameter in inspect.signature(module.forward).parameters.items()
+        if parameter.kind in (kinds.POSITIONAL_OR_KEYWORD, kinds.KEYWORD_ONLY)
+        and parameter.default is kinds.empty
+    ]
+
+
+def takes_labels(module: nn.Module) -> bool:
+    """Whether the model's forward can be given labels, as one that computes its own loss is."""
+    parameters = inspect.signature(module.forward).parameters
+    return "labels" in parameters or any(
+        parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()
+    )
+
+
 def predicts_next_token(module: nn.Module) -> bool:
     """Whether the model scores position t against label t+1."""
     return storage.is_transformers_model(module) and module.loss_type == "ForCausalLM"

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from trainer_cli.config.errors import UserError
+from trainer_cli.config.errors import UserError, missing_extra
 from trainer_cli.data.source import Labels
 from trainer_cli.hub.pretrained import resolve, unreachable
 
@@ -35,7 +35,7 @@ def sequence_classification(
     if labels is None:
         raise UserError(
             "model=sequence_classification needs data with labels",
-            right="data=glue or data=text_classification, or model=causal_lm for plain text",
+            right="data=text_classification data.train_file=FILE, or data=glue; model=causal_lm needs none",
         )
     if labels.regression:
         head: dict[str, Any] = {"num_labels": 1, "problem_type": "regression"}
@@ -102,8 +102,10 @@ def build(
 
 def quiet_transformers() -> Any:
     """The library, less the bars and reports that say in twenty lines what the log says in one."""
-    import transformers
-
+    try:
+        import transformers
+    except ImportError as error:
+        raise missing_extra("transformers", "text") from error
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     return transformers

@@ -61,7 +61,10 @@ class Record:
     @classmethod
     def load(cls, run_dir: Path) -> Record:
         """The record of an existing run; raises OSError or ValueError where there is none."""
-        return cls(run_dir, json.loads((run_dir / FILE).read_text(encoding="utf-8")))
+        fields = json.loads((run_dir / FILE).read_text(encoding="utf-8"))
+        if not isinstance(fields, dict) or not {"id", "created"} <= fields.keys():
+            raise ValueError(f"{run_dir / FILE} is no record of a run")
+        return cls(run_dir, fields)
 
     def update(self, **fields: Any) -> None:
         """Set fields, on the disk as a whole or not at all."""

@@ -19,6 +19,7 @@ class JsonLines(Tracker):
 
     def __init__(self) -> None:
         self.file: TextIO | None = None
+        self.resumed_at: list[dict[str, Any]] = []
 
     def start(self, run_dir: Path, step: int) -> None:
         path = run_dir / FILE
@@ -26,11 +27,16 @@ class JsonLines(Tracker):
         temporary = path.with_suffix(".jsonl.tmp")
         temporary.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
         os.replace(temporary, path)
+        self.resumed_at = [row for row in rows if row["step"] == step]
         self.file = path.open("a", encoding="utf-8")
 
     def log(self, row: Mapping[str, Any]) -> None:
         assert self.file is not None, "start comes first"
-        self.file.write(json.dumps({name: plain(value) for name, value in row.items()}) + "\n")
+        written = {name: plain(value) for name, value in row.items()}
+        # The evaluation of a step can come after its checkpoint, and then comes again after a resume.
+        if written in self.resumed_at:
+            return
+        self.file.write(json.dumps(written) + "\n")
         self.file.flush()
 
     def close(self) -> None:

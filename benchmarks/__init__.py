@@ -1,0 +1,1 @@
+"""Speed and memory, each as a ratio of two things measured in turn in one run."""

@@ -1,0 +1,231 @@
+"""Training state as files."""
+
+from __future__ import annotations
+
+import copy
+import json
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.optim import SGD, AdamW, Optimizer
+from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR, LRScheduler, MultiStepLR, OneCycleLR
+
+from trainer_cli.checkpoint.contents import (
+    STATE,
+    TrainingState,
+    gather_generators,
+    generator_state,
+    read,
+    restore_generators,
+    write,
+)
+from trainer_cli.strategy import SingleProcess
+
+CPU = torch.device("cpu")
+NOTHING = TrainingState(run={}, callbacks={}, generators=[])
+
+
+class Counting(Optimizer):
+    """Keeps numbers, text and nothing at all beside its tensors."""
+
+    def __init__(self, params: Any, lr: float) -> None:
+        super().__init__(params, {"lr": lr})
+
+    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
+        with torch.no_grad():
+            for group in self.param_groups:
+                for parameter in group["params"]:
+                    if parameter.grad is None:
+                        continue
+                    state = self.state[parameter]
+                    state["calls"] = state.get("calls", 0) + 1
+                    state["rate"] = 0.1 / state["calls"]
+                    state["mode"] = "plain"
+                    state["nothing"] = None
+                    state["mean"] = state.get("mean", 0) + parameter.grad
+                    parameter -= group["lr"] * state["rate"] * state["mean"]
+
+
+def adamw(params: Any, lr: float) -> Optimizer:
+    return AdamW(params, lr=lr, fused=True)
+
+
+def amsgrad(params: Any, lr: float) -> Optimizer:
+    return AdamW(params, lr=lr, amsgrad=True, foreach=True)
+
+
+def momentum(params: Any, lr: float) -> Optimizer:
+    return SGD(params, lr=lr, momentum=0.9, nesterov=True)
+
+
+def plain_sgd(params: Any, lr: float) -> Optimizer:
+    return SGD(params, lr=lr)
+
+
+def halving(optimizer: Optimizer) -> LRScheduler:
+    return LambdaLR(optimizer, lambda step: 0.5**step)
+
+
+def network() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(3, 5), nn.Tanh(), nn.Linear(5, 2))
+
+
+def groups(module: nn.Module) -> list[dict[str, Any]]:
+    weights = [parameter for parameter in module.parameters() if parameter.ndim > 1]
+    return [{"params": weights}, {"params": [p for p in module.parameters() if p.ndim == 1]}]
+
+
+def updates(module: nn.Module, optimizer: Optimizer, scheduler: LRScheduler, first: int, last: int) -> None:
+    for step in range(first, last):
+        generator = torch.Generator().manual_seed(step)
+        module(torch.randn(4, 3, generator=generator)).square().sum().backward()
+        optimizer.step()
+        scheduler.step()
+        optimizer.zero_grad()
+
+
+def weights(module: nn.Module) -> list[Tensor]:
+    return [parameter.detach().clone() for parameter in module.parameters()]
+
+
+def same(left: list[Tensor], right: list[Tensor]) -> bool:
+    return all(torch.equal(a, b) for a, b in zip(left, right, strict=True))
+
+
+@pytest.mark.parametrize("make", [adamw, amsgrad, momentum, plain_sgd, Counting])
+def test_an_optimizer_goes_on_bit_for_bit(tmp_path: Path, make: Callable[..., Optimizer]) -> None:
+    module = network()
+    optimizer = make(groups(module), lr=0.1)
+    scheduler = halving(optimizer)
+    updates(module, optimizer, scheduler, 0, 5)
+    write(tmp_path, NOTHING, optimizer, scheduler)
+    resumed = copy.deepcopy(module)
+    other = make(groups(resumed), lr=0.1)
+    other_scheduler = halving(other)
+    read(tmp_path, other, other_scheduler)
+    updates(module, optimizer, scheduler, 5, 9)
+    updates(resumed, other, other_scheduler, 5, 9)
+    assert same(weights(module), weights(resumed))
+
+
+def test_hyperparameters_are_todays(tmp_path: Path) -> None:
+    module = network()
+    optimizer = adamw(groups(module), lr=0.1)
+    scheduler = halving(optimizer)
+    updates(module, optimizer, scheduler, 0, 3)
+    write(tmp_path, NOTHING, optimizer, scheduler)
+    other = AdamW(groups(module), lr=0.8, betas=(0.5, 0.9), weight_decay=0.25)
+    read(tmp_path, other, halving(other))
+    assert [group["lr"] for group in other.param_groups] == [0.1, 0.1]  # 0.8 halved three times
+    assert all(group["betas"] == (0.5, 0.9) for group in other.param_groups)
+    assert all(group["weight_decay"] == 0.25 for group in other.param_groups)
+    exp_avg = [state["exp_avg"] for state in optimizer.state.values()]
+    assert same(exp_avg, [state["exp_avg"] for state in other.state.values()])
+
+
+def test_frozen_parameters_without_state_stay_without(tmp_path: Path) -> None:
+    module = network()
+    module[0].requires_grad_(False)
+    optimizer = adamw(module.parameters(), lr=0.1)
+    scheduler = halving(optimizer)
+    updates(module, optimizer, scheduler, 0, 2)
+    write(tmp_path, NOTHING, optimizer, scheduler)
+    other = adamw(module.parameters(), lr=0.1)
+    read(tmp_path, other, halving(other))
+    assert other.state_dict()["state"].keys() == optimizer.state_dict()["state"].keys() == {2, 3}
+
+
+def cosine(optimizer: Optimizer) -> LRScheduler:
+    return CosineAnnealingLR(optimizer, T_max=10)
+
+
+def milestones(optimizer: Optimizer) -> LRScheduler:
+    return MultiStepLR(optimizer, milestones=[2, 4, 6], gamma=0.1)
+
+
+def one_cycle(optimizer: Optimizer) -> LRScheduler:
+    return OneCycleLR(optimizer, max_lr=0.2, total_steps=10)
+
+
+@pytest.mark.parametrize("schedule", [halving, cosine, milestones, one_cycle])
+def test_a_schedule_goes_on_where_it_was(tmp_path: Path, schedule: Callable[..., LRScheduler]) -> None:
+    def rates(count: int) -> list[list[float]]:
+        found = []
+        for _ in range(count):
+            optimizer.step()
+            scheduler.step()
+            found.append([group["lr"] for group in optimizer.param_groups])
+        return found
+
+    module = network()
+    optimizer = momentum(groups(module), lr=0.1)
+    scheduler = schedule(optimizer)
+    rates(3)
+    write(tmp_path, NOTHING, optimizer, scheduler)
+    expected = rates(5)
+    optimizer = momentum(groups(module), lr=0.1)
+    scheduler = schedule(optimizer)
+    read(tmp_path, optimizer, scheduler)
+    assert scheduler.last_epoch == 3
+    assert rates(5) == expected
+
+
+def test_the_rest_comes_back_and_the_file_is_plain_json(tmp_path: Path) -> None:
+    module = network()
+    optimizer = Counting(groups(module), lr=0.1)
+    scheduler = halving(optimizer)
+    updates(module, optimizer, scheduler, 0, 2)
+    training = TrainingState(
+        run={"step": 2, "best_metric": 0.1 + 0.2},
+        callbacks={"early_stopping": {"waited": 1, "best": None}},
+        generators=gather_generators(SingleProcess(CPU)),
+    )
+    write(tmp_path, training, optimizer, scheduler)
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(f"{constant} is no JSON")
+
+    state = json.loads((tmp_path / STATE).read_text(), parse_constant=refuse)
+    assert state["format"] == 1
+    assert state["optimizer"]["type"] == "Counting"
+    assert state["scheduler"]["type"] == "LambdaLR"
+    assert read(tmp_path, optimizer, scheduler) == training
+
+
+def draws() -> list[Any]:
+    return [
+        torch.rand(3).tolist(),
+        torch.randn(3).tolist(),
+        [random.random(), random.gauss(0, 1), random.getrandbits(40)],
+        np.random.rand(3).tolist(),
+        np.random.randn(3).tolist(),
+    ]
+
+
+@pytest.mark.parametrize("odd", [False, True])
+def test_every_generator_gives_the_same_next_numbers(odd: bool) -> None:
+    if odd:  # a normal draw leaves its pair's other half behind
+        np.random.randn()
+        random.gauss(0, 1)
+        torch.randn(1)
+    state = json.loads(json.dumps(generator_state(CPU)))
+    expected = draws()
+    draws()
+    restore_generators(state, CPU)
+    assert draws() == expected
+
+
+def test_taking_the_generators_state_draws_nothing() -> None:
+    state = generator_state(CPU)
+    first = draws()
+    restore_generators(state, CPU)
+    generator_state(CPU)
+    gather_generators(SingleProcess(CPU))
+    assert draws() == first

@@ -1,0 +1,53 @@
+"""Squared error as a sum over rows, and their count."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from trainer_cli.loss import MeanSquaredError
+
+
+class Identity(nn.Module):
+    """Gives back what it is given."""
+
+    def forward(self, features: Tensor) -> dict[str, Tensor]:
+        return {"logits": features}
+
+
+def batch(*shape: int, labels: tuple[int, ...] | None = None) -> dict[str, Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    return {
+        "features": torch.randn(*shape, generator=generator, dtype=torch.float64),
+        "labels": torch.randn(*(labels or shape), generator=generator, dtype=torch.float64),
+    }
+
+
+@given(cut=st.integers(1, 9), outputs=st.integers(1, 3))
+def test_any_split_of_a_batch_has_its_mean(cut: int, outputs: int) -> None:
+    loss, whole = MeanSquaredError(), batch(10, outputs)
+    parts = [{name: tensor[part] for name, tensor in whole.items()} for part in (slice(cut), slice(cut, None))]
+    total = sum(float(loss(Identity(), part)[0]) for part in parts)
+    count = sum(loss.count(part) for part in parts)
+    expected = nn.functional.mse_loss(whole["features"], whole["labels"])
+    assert count == 10
+    assert total / count == pytest.approx(float(expected), rel=1e-12)
+
+
+@pytest.mark.parametrize("shapes", [((8, 1), (8,)), ((8,), (8, 1)), ((8,), (8,)), ((8, 1), (8, 1))])
+def test_a_last_dimension_of_one_may_lack(shapes: tuple[tuple[int, ...], tuple[int, ...]]) -> None:
+    given_batch = batch(*shapes[0], labels=shapes[1])
+    loss_sum, _ = MeanSquaredError()(Identity(), given_batch)
+    expected = (given_batch["features"].flatten() - given_batch["labels"].flatten()).square().sum()
+    assert float(loss_sum) == pytest.approx(float(expected), rel=1e-12)
+
+
+def test_half_precision_is_summed_in_single() -> None:
+    loss_sum, _ = MeanSquaredError()(
+        Identity(), {"features": torch.ones(1000, 1, dtype=torch.bfloat16), "labels": torch.zeros(1000)}
+    )
+    assert loss_sum.dtype == torch.float32
+    assert float(loss_sum) == 1000.0

@@ -1,0 +1,192 @@
+"""Resumed equals uninterrupted, bit for bit."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from small_run import built, run
+
+from trainer_cli import loop, runner
+from trainer_cli.model.storage import WEIGHTS
+from trainer_cli.tracker.jsonl import FILE, read
+
+# 45 rows are 5 updates of 8 and one of 5 an epoch; rows of three updates share a logged one.
+GIVEN = (
+    "model.dropout=0.3",
+    "args.per_device_train_batch_size=4",
+    "args.gradient_accumulation_steps=2",
+    "args.num_train_epochs=2.5",
+    "args.logging_steps=4",
+    "args.save_strategy=steps",
+    "args.save_steps=1",
+    "args.save_total_limit=null",
+    "args.eval_strategy=steps",
+    "args.eval_steps=5",
+)
+LAST = 15
+
+
+def resumed(source: Path, step: int, target: Path, *overrides: str) -> Path:
+    """A copy of a run as it stood when a crash threw away all after `step`, gone on with to its end.
+
+    The rows of later steps are there still, as they are when the crash comes between two checkpoints.
+    """
+    target.mkdir()
+    shutil.copy(source / FILE, target)
+    checkpoint = target / f"checkpoint-{step}"
+    shutil.copytree(source / checkpoint.name, checkpoint)
+    run(target, *overrides, "args.save_steps=1000", resume_from=checkpoint)
+    return target
+
+
+def digests(directory: Path) -> dict[str, str]:
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in directory.iterdir()}
+
+
+def assert_same_run(left: Path, right: Path) -> None:
+    """Weights, rows and the last checkpoint (optimizer, schedule, position, generators) are the same bytes."""
+    assert (left / FILE).read_text() == (right / FILE).read_text()
+    assert digests(left / "model") == digests(right / "model")
+    assert digests(left / f"checkpoint-{LAST}") == digests(right / f"checkpoint-{LAST}")
+
+
+@pytest.mark.parametrize("sampling", ["random", "sequential", "group_by_length"])
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+def test_from_any_step_the_run_goes_on_as_if_nothing_had_been(
+    tmp_path: Path, sampling: str, optimizer: str
+) -> None:
+    given = (*GIVEN, f"optim={optimizer}", f"args.train_sampling_strategy={sampling}")
+    run(tmp_path / "whole", *given)
+    assert read(tmp_path / "whole" / FILE)[-1]["step"] == LAST
+    # Inside of an epoch and of a logged row; at an evaluation; at the end of an epoch; after it; at the end.
+    for step in (1, 5, 6, 7, 12, LAST):
+        target = resumed(tmp_path / "whole", step, tmp_path / f"from-{step}", *given)
+        assert_same_run(target, tmp_path / "whole")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sampling", ["random", "sequential", "group_by_length"])
+def test_workers_that_read_ahead_change_nothing(tmp_path: Path, sampling: str) -> None:
+    given = (*GIVEN, f"args.train_sampling_strategy={sampling}")
+    ahead = (*given, "args.dataloader_num_workers=2")
+    run(tmp_path / "whole", *ahead)
+    for step in (4, 6):
+        assert_same_run(
+            resumed(tmp_path / "whole", step, tmp_path / f"from-{step}", *ahead), tmp_path / "whole"
+        )
+    run(tmp_path / "without", *given)
+    assert_same_run(tmp_path / "without", tmp_path / "whole")
+
+
+@pytest.mark.parametrize("step", [2, 6, 8])
+@pytest.mark.parametrize("eval_strategy", ["epoch", "steps", "no"])
+def test_evaluations_and_the_best_model_are_those_of_the_whole_run(
+    tmp_path: Path, step: int, eval_strategy: str
+) -> None:
+    given = (
+        *GIVEN,
+        f"args.eval_strategy={eval_strategy}",
+        "args.eval_steps=2",
+        f"args.load_best_model_at_end={'false' if eval_strategy == 'no' else 'true'}",
+        "optim.lr=0.05",
+    )
+    whole = run(tmp_path / "whole", *given)
+    best = whole.state.best_step
+    target = tmp_path / "resumed"
+    resumed_with_best(tmp_path / "whole", step, target, best)
+    run(target, *given, resume_from=target / f"checkpoint-{step}")
+    assert_same_run(target, tmp_path / "whole")
+
+
+def resumed_with_best(source: Path, step: int, target: Path, best: int | None) -> None:
+    """All checkpoints up to `step` are there, the best one among them."""
+    target.mkdir()
+    shutil.copy(source / FILE, target)
+    for path in source.glob("checkpoint-*"):
+        if int(path.name.removeprefix("checkpoint-")) <= step:
+            shutil.copytree(path, target / path.name)
+
+
+def test_checkpoints_of_epochs_go_on_too(tmp_path: Path) -> None:
+    given = (*GIVEN, "args.save_strategy=epoch", "args.eval_strategy=epoch")
+    run(tmp_path / "whole", *given)
+    for step in (6, 12):
+        assert_same_run(
+            resumed(tmp_path / "whole", step, tmp_path / f"from-{step}", *given), tmp_path / "whole"
+        )
+
+
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        ("scheduler=cosine", "scheduler.num_warmup_steps=0.3"),
+        ("scheduler=polynomial", "scheduler.power=2.0"),
+        ("scheduler=constant", "scheduler.num_warmup_steps=9"),
+    ],
+    ids=lambda overrides: overrides[0],
+)
+def test_every_schedule_goes_on(tmp_path: Path, schedule: tuple[str, ...]) -> None:
+    given = (*GIVEN, *schedule)
+    run(tmp_path / "whole", *given)
+    assert_same_run(resumed(tmp_path / "whole", 7, tmp_path / "resumed", *given), tmp_path / "whole")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_stream_goes_on_at_its_row(tmp_path: Path, workers: int) -> None:
+    given = (
+        *GIVEN,
+        "data.train._target_=small_run.Stream",
+        f"args.max_steps={LAST}",
+        f"args.dataloader_num_workers={workers}",
+    )
+    run(tmp_path / "whole", *given)
+    for step in (4, 6, 9):
+        assert_same_run(
+            resumed(tmp_path / "whole", step, tmp_path / f"from-{step}", *given), tmp_path / "whole"
+        )
+
+
+def test_an_early_stop_comes_when_it_would_have_come(tmp_path: Path) -> None:
+    given = (
+        *GIVEN,
+        "callbacks=early_stopping",
+        "callbacks.progress=null",
+        "callbacks.early_stopping.patience=2",
+        "optim.lr=0.0",
+        "args.eval_steps=2",
+    )
+    whole = run(tmp_path / "whole", *given)
+    assert whole.state.step == 6
+    for step in (3, 4, 5):
+        target = resumed(tmp_path / "whole", step, tmp_path / f"from-{step}", *given)
+        assert (target / FILE).read_text() == (tmp_path / "whole" / FILE).read_text()
+        assert digests(target / "checkpoint-6") == digests(tmp_path / "whole" / "checkpoint-6")
+
+
+def test_going_on_under_another_batch_reads_each_row_of_the_epoch_once(tmp_path: Path) -> None:
+    run(tmp_path / "whole", *GIVEN)
+    wider = (*GIVEN, "args.per_device_train_batch_size=6", "args.max_steps=9")
+    seen: list[int] = []
+    with built(
+        tmp_path / "copy", *wider, resume_from=tmp_path / "whole" / "checkpoint-3"
+    ) as engine:
+        for samples, micro_batches in loop.updates_of_epoch(engine):
+            assert samples == sum(len(micro.inputs["labels"]) for micro in micro_batches)
+            seen.append(samples)
+    assert seen == [12, 9]  # 45 less the 24 of three updates of 8
+
+
+def test_a_resumed_run_draws_what_the_whole_one_would_have_drawn(tmp_path: Path) -> None:
+    with built(tmp_path / "whole", *GIVEN, "args.max_steps=4") as engine:
+        runner.run(engine)
+        expected = torch.rand(5).tolist()
+    with built(tmp_path / "copy", *GIVEN, resume_from=tmp_path / "whole" / "checkpoint-4"):
+        torch.rand(1)  # the state was restored by then
+    with built(tmp_path / "again", *GIVEN, resume_from=tmp_path / "whole" / "checkpoint-4"):
+        assert torch.rand(5).tolist() == expected
+    assert (tmp_path / "whole" / "checkpoint-4" / WEIGHTS).is_file()
