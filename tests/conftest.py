@@ -10,5 +10,5 @@ from hypothesis import settings
 
 sys.path.insert(0, str(Path(__file__).parent))
 torch.set_num_threads(1)
-settings.register_profile("trainer-cli", deadline=None, max_examples=50)
+settings.register_profile("trainer-cli", deadline=None, max_examples=25)
 settings.load_profile("trainer-cli")

@@ -10,18 +10,23 @@ import signal
 import sys
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 
 @dataclass(frozen=True)
 class Failure:
-    """The first process that failed: its exit code (negative: the signal that ended it) and its own words."""
+    """The process that failed: its exit code (negative: the signal that ended it) and its own words."""
 
     rank: int
     exit_code: int
     message: str
+
+
+# A process that one of these has ended was ended from outside, or by its own code: what the others then say
+# of a lost connection is no news.
+KILLED = (signal.SIGKILL, signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE)
 
 
 def launch(command: Sequence[str], num_processes: int, max_restarts: int, log_dir: Path) -> Failure | None:
@@ -41,11 +46,12 @@ def launch(command: Sequence[str], num_processes: int, max_restarts: int, log_di
     # What failed is said once, by the caller; the agent's own log would say it in ten lines more.
     logging.getLogger("torch.distributed.elastic.agent.server.api").setLevel(logging.CRITICAL)
     logging.getLogger("torch.distributed.elastic.multiprocessing.api").setLevel(logging.CRITICAL)
+    run_id = uuid.uuid4().hex
     config = LaunchConfig(
         min_nodes=1,
         max_nodes=1,
         nproc_per_node=num_processes,
-        run_id=uuid.uuid4().hex,
+        run_id=run_id,
         rdzv_backend="c10d",
         rdzv_endpoint="127.0.0.1:0",
         max_restarts=max_restarts,
@@ -57,20 +63,48 @@ def launch(command: Sequence[str], num_processes: int, max_restarts: int, log_di
     try:
         elastic_launch(config, sys.executable)(*command)
     except ChildFailedError as error:
-        rank, failure = error.get_first_failure()
-        # A process that could not write its error, as it was killed, has no words of its own.
-        text = failure.message["message"] if isinstance(failure.message, dict) else ""
-        return Failure(int(rank), failure.exitcode, text)
+        codes = {int(rank): failure.exitcode for rank, failure in error.failures.items()}
+        return first_failure(codes, read_failures(log_dir, run_id))
     return None
 
 
-def record_failure(text: str) -> None:
+def first_failure(codes: Mapping[int, int], spoken: Sequence[Failure]) -> Failure:
+    """The failure that brought the others about, of exit codes and of what was said, the earliest first."""
+    for rank, code in codes.items():
+        if -code in KILLED:
+            return Failure(rank, code, "")
+    if spoken:
+        return spoken[0]
+    rank = min(codes)
+    return Failure(rank, codes[rank], "")
+
+
+def read_failures(log_dir: Path, run_id: str) -> list[Failure]:
+    """What the ranks of the last start handed to `record_failure`, the earliest first."""
+    found = []
+    attempts = sorted(log_dir.glob(f"{run_id}_*/attempt_*"), key=lambda path: int(path.name[8:]))
+    for path in attempts[-1].glob("*/error.json") if attempts else ():
+        details = json.loads(path.read_text(encoding="utf-8"))["message"]
+        more = details["extraInfo"]
+        failure = Failure(int(path.parent.name), more["exit_code"], details["message"])
+        found.append((more["nanoseconds"], failure))
+    return [failure for _, failure in sorted(found, key=lambda item: item[0])]
+
+
+def record_failure(text: str, exit_code: int) -> None:
     """Hand this rank's error to the agent that started it, in the agent's file format; no-op without one."""
     path = os.environ.get("TORCHELASTIC_ERROR_FILE")
     if path is None:
         return
-    details = {"message": text, "extraInfo": {"py_callstack": text, "timestamp": str(int(time.time()))}}
-    Path(path).write_text(json.dumps({"message": details}), encoding="utf-8")
+    now = time.time_ns()
+    more = {
+        "py_callstack": text,
+        "timestamp": str(now // 10**9),  # the agent reads whole seconds, in which several may fail
+        "nanoseconds": now,
+        "exit_code": exit_code,
+    }
+    details = {"message": {"message": text, "extraInfo": more}}
+    Path(path).write_text(json.dumps(details), encoding="utf-8")
 
 
 def die_with_parent() -> None:

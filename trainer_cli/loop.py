@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from trainer_cli.checkpoint.contents import TrainingState, gather_generators, write
+from trainer_cli.config.errors import UserError
 from trainer_cli.data.loader import EvalLoader, MicroBatch
 from trainer_cli.engine import Engine, Row
 from trainer_cli.model import storage
@@ -40,9 +41,9 @@ def train(engine: Engine) -> None:
                 log_update(engine, update)
             if args.eval_strategy == "steps" and state.step % (args.eval_steps or args.logging_steps) == 0:
                 evaluate(engine)
-            if args.save_strategy == "steps" and state.step % args.save_steps == 0:
+            if is_save_due(engine) and not at_epoch_end(engine):
                 save(engine)
-            if finished(engine) and not at_epoch_end(engine):
+            if finished(engine) and (state.interrupted or not at_epoch_end(engine)):
                 break
         else:
             end_epoch(engine)
@@ -110,6 +111,12 @@ def finished(engine: Engine) -> bool:
     return engine.state.step >= engine.total_steps or engine.state.stop is not None
 
 
+def is_save_due(engine: Engine) -> bool:
+    """Whether the step is one of those after which a checkpoint is written."""
+    args = engine.args
+    return args.save_strategy == "steps" and engine.state.step % args.save_steps == 0
+
+
 def at_epoch_end(engine: Engine) -> bool:
     """Whether the current epoch's last update is done."""
     left = engine.train_loader.samples_per_epoch
@@ -118,12 +125,14 @@ def at_epoch_end(engine: Engine) -> bool:
 
 def end_epoch(engine: Engine) -> None:
     """What is due after a whole pass over the data."""
+    if engine.state.samples == 0:
+        raise UserError("the training data gave no rows")
     engine.state.epoch += 1
     engine.state.samples = 0
     engine.notify("on_epoch_end")
-    if engine.args.eval_strategy == "epoch" and not engine.state.interrupted:
+    if engine.args.eval_strategy == "epoch":
         evaluate(engine)
-    if engine.args.save_strategy == "epoch":
+    if engine.args.save_strategy == "epoch" or is_save_due(engine):
         save(engine)
 
 
@@ -167,7 +176,7 @@ def evaluate_set(engine: Engine, loader: EvalLoader) -> Row:
         with engine.autocast():
             loss_sum, outputs = engine.loss(engine.module, batch)
         for metric in engine.metrics.values():
-            metric.update(outputs["logits"], batch["labels"], loss_sum, count)
+            metric.update(*engine.loss.scored(outputs, batch), loss_sum, count)
         losses.append(loss_sum)
         items += count
         engine.notify("on_evaluate_step")

@@ -9,6 +9,7 @@ import math
 import os
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -28,11 +29,27 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("trainer_cli")
 
+ONE_SIGNAL = 1.0
+"""Seconds within which signals are one: Ctrl-C comes to a rank from the terminal and from its launcher."""
+
 
 def main() -> int:
     """`python -m trainer_cli.rank RUN_DIR [--traceback]`, as the launcher and sweeps start it."""
     die_with_parent()
-    return execute(Path(sys.argv[1]), "--traceback" in sys.argv[2:])
+    return leave(execute(Path(sys.argv[1]), "--traceback" in sys.argv[2:]))
+
+
+def leave(code: int) -> int:
+    """The exit code; a process of several ends here with it, before the interpreter tidies up.
+
+    A thread of gloo outlives its process group and aborts the process if it wakes while Python ends.
+    """
+    if "RANK" in os.environ:
+        logging.shutdown()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    return code
 
 
 def execute(run_dir: Path, show_traceback: bool) -> int:
@@ -66,16 +83,20 @@ def carry_out(config: Mapping[str, Any], run_dir: Path, ending: Ending) -> int:
     folders = [Path(folder) for folder in record.fields["project"]]
     engine = runner.build(config, run_dir, resume_from(record), folders)
     gc.enable()
-    try:
-        if ending.is_main:
-            record.update(summary=engine.summary, total_steps=engine.total_steps)
-        with signals(engine):
-            results = runner.run(engine)
+    if ending.is_main:
+        record.update(summary=engine.summary, total_steps=engine.total_steps)
+    with signals(engine):
+        results = runner.run(engine)
         if engine.state.interrupted:
-            return ending.interrupted(engine.state.signal or signal.SIGTERM, engine.state.step)
-        return ending.finished(engine, results)
-    finally:
-        engine.strategy.close()
+            code = ending.interrupted(engine.state.signal or signal.SIGTERM, engine.state.step)
+        else:
+            code = ending.finished(engine, results)
+        # A launcher ends every process as soon as one ends with a code: the main one has to be done by then.
+        engine.strategy.barrier()
+    # Not where an error ends the run: the others would take the closed connection for a failure of theirs,
+    # and may say so before this process has said why.
+    engine.strategy.close()
+    return code
 
 
 def resume_from(record: Record) -> Path | None:
@@ -95,11 +116,14 @@ def resume_from(record: Record) -> Path | None:
 @contextlib.contextmanager
 def signals(engine: Engine) -> Iterator[None]:
     """SIGINT and SIGTERM end the step at hand and save; a second one leaves at once."""
+    came = 0.0
 
     def ask(number: int, _: FrameType | None) -> None:
-        if engine.state.signal is not None:
+        nonlocal came
+        if engine.state.signal is None:
+            engine.state.signal, came = number, time.monotonic()
+        elif time.monotonic() - came > ONE_SIGNAL:
             os._exit(128 + number)
-        engine.state.signal = number
 
     before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -148,7 +172,7 @@ class Ending:
         if self.is_main:
             self.record.end("failed", error=text.rstrip().splitlines()[-1])
         if "TORCHELASTIC_ERROR_FILE" in os.environ:
-            record_failure(text)
+            record_failure(text, code)
         else:
             print(text, file=sys.stderr)
         return code

@@ -29,12 +29,13 @@ from trainer_cli.data.source import DataSource, Splits
 from trainer_cli.engine import Engine, Row
 from trainer_cli.metrics import BY_NAME, Metric
 from trainer_cli.model import storage
+from trainer_cli.model.dropout import fast_dropout
 from trainer_cli.model.introspection import forward_names, predicts_next_token
 from trainer_cli.optim import parameter_groups
 from trainer_cli.predict import predict
 from trainer_cli.seed import seed_everything
 from trainer_cli.strategy import build_strategy
-from trainer_cli.strategy.device import autocast
+from trainer_cli.strategy.device import autocast, keep_freed_memory
 from trainer_cli.summary import summarise
 from trainer_cli.tracker import JsonLines, Tracker
 
@@ -62,6 +63,8 @@ def build(
 
     with stage(2, "accelerator and logging"):
         strategy = build_strategy(StrategyConfig(**config["strategy"]), args)
+        if strategy.device.type == "cpu":
+            keep_freed_memory()
         forward_context, precision = autocast(args.precision, strategy.device)
 
     with stage(3, "model resolution"):
@@ -146,11 +149,13 @@ def build(
 def run(engine: Engine) -> Row:
     """Carry out the stages that `args.stages` names; returns the final numbers by their logged names."""
     results: Row = {}
+    on_cpu = engine.strategy.device.type == "cpu"
     try:
-        for name in engine.args.stages:
-            results |= RUN_STAGES[name](engine)
-            if engine.state.interrupted:
-                break
+        with fast_dropout() if on_cpu else contextlib.nullcontext():
+            for name in engine.args.stages:
+                results |= RUN_STAGES[name](engine)
+                if engine.state.interrupted:
+                    break
     finally:
         engine.notify("on_end")
         for tracker in engine.trackers.values():

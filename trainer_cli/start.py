@@ -42,7 +42,7 @@ def prepare(overrides: Sequence[str], config_dirs: Sequence[str], argv: Sequence
         root = Path(composition.config["args"]["output_dir"])
         found = find(str(resume), root, chosen)
         if found is not None:
-            return go_on(found, composition, overrides, config_dirs, argv)
+            return go_on(found, overrides, config_dirs, argv)
     if composition.problems:
         raise UserError.many(composition.problems)
     return begin(composition, argv)
@@ -50,7 +50,8 @@ def prepare(overrides: Sequence[str], config_dirs: Sequence[str], argv: Sequence
 
 def begin(composition: Composition, argv: Sequence[str]) -> Prepared:
     """A fresh run."""
-    record = create(composition.config, composition.choices, composition.folders, argv)
+    words = without_resume(composition.overrides)
+    record = create(composition.config, composition.choices, composition.folders, argv, overrides=words)
     return Prepared(record.run_dir, composition.config, fresh=True, notes=list(composition.warnings))
 
 
@@ -84,7 +85,6 @@ def create(
 
 def go_on(
     found: Found,
-    composition: Composition,
     overrides: Sequence[str],
     config_dirs: Sequence[str],
     argv: Sequence[str],
@@ -93,7 +93,7 @@ def go_on(
     record, fields = found.record, found.record.fields
     folders = [Path(folder) for folder in fields["project"]]
     before = load(record.run_dir / CONFIG, folders=folders)
-    today = [override for override in overrides if not override.lstrip("+").startswith("resume=")]
+    today = without_resume(overrides)
     config = apply(before, today, chosen=fields["choices"], config_dirs=config_dirs)
     notes = [
         f"resuming {record.run_dir}"
@@ -102,18 +102,18 @@ def go_on(
     notes += [f"rejected {reason}" for reason in found.rejected]
     changes = [f"{key}: {old!r} -> {new!r}" for key, old, new in differences(before, config)]
     notes += [f"changed {change}" for change in changes]
-    if not composition.problems and "recipe" in choices(overrides, config_dirs=config_dirs):
-        notes += [
-            f"not applied: the recipe or a default now says {key}={new!r}, the run keeps {old!r}"
-            for key, old, new in differences(config, composition.config)
-            if not key.startswith("resume")
-        ]
+    values = [word for word in today if word.lstrip("+").partition("=")[0] not in fields["choices"]]
+    words = [word for word in fields["overrides"] if word not in values] + values
+    notes += [
+        f"not applied: the recipe or a default now says {key}={new!r}, the run keeps {old!r}"
+        for key, old, new in edits(config, words, config_dirs)
+    ]
     if record.status == "finished" and not changes and found.newest:
         return Prepared(record.run_dir, config, False, [f"{record.run_dir} is finished"], done=True)
     changed = [record.run_dir / CONFIG, record.run_dir / FILE] if found.newest else []
     texts = {path: path.read_text(encoding="utf-8") for path in changed}
     if not found.newest:
-        record = create(config, fields["choices"], folders, argv, parent=fields["id"])
+        record = create(config, fields["choices"], folders, argv, overrides=words, parent=fields["id"])
         shutil.copy(found.record.run_dir / "metrics.jsonl", record.run_dir)
         notes.append(
             f"a newer checkpoint exists there, so this goes on as a run of its own: {record.run_dir}"
@@ -121,8 +121,24 @@ def go_on(
     else:
         dump(config, record.run_dir / CONFIG, f"run {fields['id']}: trainer-cli {' '.join(argv)}")
     checkpoint = None if found.checkpoint is None else str(found.checkpoint.resolve())
-    record.update(resume_from=checkpoint)
+    record.update(resume_from=checkpoint, overrides=words)
     return Prepared(record.run_dir, config, fresh=not found.newest, notes=notes, before=texts)
+
+
+def without_resume(overrides: Sequence[str]) -> list[str]:
+    """The overrides of a run itself."""
+    return [override for override in overrides if not override.lstrip("+").startswith("resume=")]
+
+
+def edits(
+    config: Mapping[str, Any], words: Sequence[str], config_dirs: Sequence[str]
+) -> list[tuple[str, Any, Any]]:
+    """Where the run's configuration differs from what its overrides compose now: the files were edited."""
+    try:
+        now = compose(words, config_dirs=config_dirs)
+    except UserError:  # the recipe may be gone; the run does not need it
+        return []
+    return list(differences(config, now.config))
 
 
 def differences(old: Any, new: Any, key: str = "") -> Iterator[tuple[str, Any, Any]]:
@@ -180,12 +196,12 @@ def execute_under_launcher(
     key = f"trainer-cli/run/{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}"
     if os.environ["RANK"] != "0":
         run_dir = join().get(key).decode()
-        return rank.execute(Path(run_dir), traceback) if run_dir else 0
+        return rank.leave(rank.execute(Path(run_dir), traceback) if run_dir else 0)
     prepared = prepare(overrides, config_dirs, argv)
     for note in prepared.notes:
         print(note, file=sys.stderr)
     join().set(key, "" if prepared.done else str(prepared.run_dir.resolve()))
-    return 0 if prepared.done else execute(prepared, traceback)
+    return rank.leave(0 if prepared.done else execute(prepared, traceback))
 
 
 def execute_ranks(run_dir: Path, strategy: Mapping[str, Any], traceback: bool) -> int:
@@ -203,15 +219,13 @@ def execute_ranks(run_dir: Path, strategy: Mapping[str, Any], traceback: bool) -
         return 0
     if failure.exit_code in (128 + signal.SIGINT, 128 + signal.SIGTERM):
         return failure.exit_code
-    if failure.message:
-        print(failure.message, file=sys.stderr)
-    if failure.exit_code == 2:
-        return 2
-    code = failure.exit_code
-    how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
-    print(f"the run failed: process {failure.rank} {how}; more is in {run_dir / 'ranks'}", file=sys.stderr)
-    Record.load(run_dir).end("failed", error=f"process {failure.rank} {how}")
-    return 1
+    code, text = failure.exit_code, failure.message
+    if not text:
+        how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
+        text = f"the run failed: process {failure.rank} {how}; more is in {run_dir / 'ranks'}"
+    print(text, file=sys.stderr)
+    Record.load(run_dir).end("failed", error=text.rstrip().splitlines()[-1])
+    return 2 if code == 2 else 1
 
 
 def process_count(strategy: Mapping[str, Any]) -> int:

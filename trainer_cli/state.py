@@ -37,11 +37,12 @@ class TrainState:
 
     def state_dict(self) -> dict[str, Any]:
         """The position and the best score, in JSON's types; the open window's losses are stored apart."""
-        return {name: getattr(self, name) for name in STORED}
+        stored = {name: getattr(self, name) for name in STORED}
+        return {**stored, "stop": None if self.interrupted else self.stop}
 
     def load_state_dict(self, values: Mapping[str, Any]) -> None:
         """Go on from what `state_dict` gave."""
-        for name in STORED:
+        for name in (*STORED, "stop"):
             setattr(self, name, values[name])
 
     def window_loss_sum(self) -> float:

@@ -83,9 +83,7 @@ def test_its_state_survives_json(engine: Engine) -> None:
 
 
 def test_a_run_ends_with_the_evaluation_that_it_stops_at(tmp_path: Path) -> None:
-    engine = run(
-        tmp_path, "callbacks=early_stopping", "callbacks.early_stopping.patience=2", "optim.lr=0.0"
-    )
+    engine = run(tmp_path, "callbacks=early_stopping", "callbacks.early_stopping.patience=2", "optim.lr=0.0")
     assert engine.state.step == 12 and engine.state.epoch == 2
 
 

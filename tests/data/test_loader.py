@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -73,16 +74,20 @@ def train_loader(dataset: Any, **fields: Any) -> TrainLoader:
     return TrainLoader(**{**values, **fields})
 
 
+def joined(lists: list[list[int]]) -> list[int]:
+    return list(itertools.chain.from_iterable(lists))
+
+
 def numbers(batch: Batch) -> list[int]:
     return batch["x"].tolist()
 
 
-def global_updates(loader: TrainLoader, epoch: int = 0, start: int = 0, order_batch: int = 0) -> list[list[int]]:
+def global_updates(
+    loader: TrainLoader, epoch: int = 0, start: int = 0, order_batch: int = 0
+) -> list[list[int]]:
     """The real rows of each update over all processes, rank by rank, which must be in step."""
     ranks = [
-        list(
-            dataclasses.replace(loader, rank=rank).updates(epoch, start, order_batch or loader.global_batch)
-        )
+        list(dataclasses.replace(loader, rank=rank).updates(epoch, start, order_batch or loader.global_batch))
         for rank in range(loader.world_size)
     ]
     updates = []
@@ -102,7 +107,12 @@ def global_updates(loader: TrainLoader, epoch: int = 0, start: int = 0, order_ba
 
 
 # Processes and accumulation that make 12 rows an update, with the rows per process that it takes.
-SPLITS = [(world, accumulation) for world in (1, 2, 3) for accumulation in (1, 2, 4) if 12 % (world * accumulation) == 0]
+SPLITS = [
+    (world_size, accumulation)
+    for world_size in (1, 2, 3)
+    for accumulation in (1, 2, 4)
+    if 12 % (world_size * accumulation) == 0
+]
 
 
 @pytest.mark.parametrize("dataset", [Numbers, Counting])
@@ -137,9 +147,9 @@ def test_from_any_position_exactly_the_rest_comes(
     loader = train_loader(
         Numbers(size), sampling=sampling, world_size=world_size, accumulation=accumulation, per_device=2
     )
-    all_rows = sum(global_updates(loader, epoch=1, order_batch=8), [])
+    all_rows = joined(global_updates(loader, epoch=1, order_batch=8))
     rest = global_updates(loader, epoch=1, start=start, order_batch=8)
-    assert sum(rest, []) == all_rows[start:]
+    assert joined(rest) == all_rows[start:]
     if start % loader.global_batch == 0:
         whole = global_updates(loader, epoch=1, order_batch=8)
         assert rest == whole[start // loader.global_batch :]
@@ -148,7 +158,7 @@ def test_from_any_position_exactly_the_rest_comes(
 @given(size=st.integers(1, 50), start=st.integers(0, 50), world_size=st.integers(1, 3))
 def test_a_stream_goes_on_from_any_position(size: int, start: int, world_size: int) -> None:
     loader = train_loader(Counting(size), world_size=world_size)
-    assert sum(global_updates(loader, start=start), []) == list(range(start, size))
+    assert joined(global_updates(loader, start=start)) == list(range(start, size))
 
 
 @pytest.mark.parametrize("dataset", [Numbers(21), Counting(21)], ids=["rows", "stream"])
@@ -184,12 +194,11 @@ def test_a_stream_has_no_counts() -> None:
 
 def test_a_process_without_a_row_gets_a_stand_in() -> None:
     loader = train_loader(Numbers(2), world_size=3, sampling="sequential")
-    ranks = [list(dataclasses.replace(loader, rank=rank).updates(0, 0, 12)) for rank in range(3)]
-    assert [[(total, [(numbers(m.inputs), m.real) for m in micros]) for total, micros in rank] for rank in ranks] == [
-        [(2, [([0], True)])],
-        [(2, [([1], True)])],
-        [(2, [([0], False)])],
-    ]
+    seen = []
+    for rank in range(3):
+        ((total, (micro,)),) = dataclasses.replace(loader, rank=rank).updates(0, 0, 12)
+        seen.append((total, numbers(micro.inputs), micro.real))
+    assert seen == [(2, [0], True), (2, [1], True), (2, [0], False)]
 
 
 def test_a_dataset_that_reads_many_rows_at_once_is_asked_so() -> None:
@@ -219,7 +228,9 @@ def test_reading_draws_nothing_from_the_global_generator() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("dataset", [Numbers(23), ManyAtOnce(23), Counting(23)], ids=["rows", "many", "stream"])
+@pytest.mark.parametrize(
+    "dataset", [Numbers(23), ManyAtOnce(23), Counting(23)], ids=["rows", "many", "stream"]
+)
 @pytest.mark.parametrize("start", [0, 8])
 def test_workers_change_neither_batches_nor_random_numbers(dataset: Any, start: int) -> None:
     loader = train_loader(dataset, world_size=2, accumulation=2)
@@ -261,7 +272,7 @@ def test_every_row_is_evaluated_once_over_all_processes(
         assert loader.batches in (None, len(batches))
         assert (loader.batches is None) == stream
         assert all(len(batch) == per_device for batch in batches[:-1])
-        seen += sum(batches, [])
+        seen += joined(batches)
     assert sorted(seen) == list(range(size))
 
 

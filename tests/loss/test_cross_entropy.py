@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -40,7 +41,7 @@ def rows(*shape: int, ignored: float = 0.3, seed: int = 0) -> dict[str, Tensor]:
 def split(batch: dict[str, Tensor], cuts: list[int]) -> Iterator[dict[str, Tensor]]:
     size = batch["labels"].shape[0]
     edges = [0, *sorted(cuts), size]
-    for begin, end in zip(edges, edges[1:]):
+    for begin, end in itertools.pairwise(edges):
         if begin < end:
             yield {name: tensor[begin:end] for name, tensor in batch.items()}
 

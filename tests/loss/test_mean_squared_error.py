@@ -29,7 +29,9 @@ def batch(*shape: int, labels: tuple[int, ...] | None = None) -> dict[str, Tenso
 @given(cut=st.integers(1, 9), outputs=st.integers(1, 3))
 def test_any_split_of_a_batch_has_its_mean(cut: int, outputs: int) -> None:
     loss, whole = MeanSquaredError(), batch(10, outputs)
-    parts = [{name: tensor[part] for name, tensor in whole.items()} for part in (slice(cut), slice(cut, None))]
+    parts = [
+        {name: tensor[part] for name, tensor in whole.items()} for part in (slice(cut), slice(cut, None))
+    ]
     total = sum(float(loss(Identity(), part)[0]) for part in parts)
     count = sum(loss.count(part) for part in parts)
     expected = nn.functional.mse_loss(whole["features"], whole["labels"])

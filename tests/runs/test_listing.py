@@ -37,9 +37,7 @@ def test_a_run_that_was_killed_before_it_said_anything_is_listed(
     assert record.fields["id"] in capsys.readouterr().out
 
 
-def test_json_has_every_record_with_its_directory(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_json_has_every_record_with_its_directory(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     record = Record.create(tmp_path, "glue", {"seed": 3})
     record.end("finished", best={"eval/loss": 0.25, "step": 4})
     print_runs(str(tmp_path), as_json=True)

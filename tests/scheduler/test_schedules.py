@@ -62,7 +62,15 @@ def test_every_rate_is_transformers_own(
 
 @pytest.mark.parametrize(
     ("given", "total", "updates"),
-    [(0, 100, 0), (0.0, 100, 0), (0.1, 100, 10), (0.06, 99, 6), (0.999, 10, 10), (1, 100, 1), (250, 100, 250)],
+    [
+        (0, 100, 0),
+        (0.0, 100, 0),
+        (0.1, 100, 10),
+        (0.06, 99, 6),
+        (0.999, 10, 10),
+        (1, 100, 1),
+        (250, 100, 250),
+    ],
 )
 def test_warm_up_below_one_is_a_share_of_all_updates(given: float, total: int, updates: int) -> None:
     assert warmup_steps(given, total) == updates

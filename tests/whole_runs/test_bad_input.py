@@ -136,7 +136,9 @@ CASES = [
     Case("unknown option", ["optim=adamm"], ["optim=adamm", "did you mean optim=adamw?", "misspelt, sgd"]),
     Case("unknown recipe", ["+recipe=glu"], ["recipe=glu", "did you mean recipe=glue?", "glue,", "imdb, lm"]),
     Case("unknown verb", ["pln", "+recipe=glue"], ["pln", "did you mean plan?"]),
-    Case("unknown flag", ["--multi", "+recipe=glue"], ["there is no flag --multi", "did you mean --multirun?"]),
+    Case(
+        "unknown flag", ["--multi", "+recipe=glue"], ["there is no flag --multi", "did you mean --multirun?"]
+    ),
     Case("bare recipe", ["glue"], ["glue is neither a verb nor an override", "+recipe=glue"]),
     Case("unreadable override", ["+recipe=glue", "optim.lr=[1"], ["'optim.lr=[1'", "quotes"]),
     Case("a sweep without -m", ["+recipe=glue", "optim.lr=1,2"], ["optim.lr", "-m optim.lr=1,2 sweeps"]),
@@ -202,7 +204,9 @@ CASES = [
         [*POINTS, "+data.train.helper={_target_: builtins.eval, source: '1'}"],
         ["builtins.eval"],
     ),
-    Case("no such class", ["optim._target_=torch.optim.AdamWW"], ["AdamWW", "did you mean torch.optim.AdamW "]),
+    Case(
+        "no such class", ["optim._target_=torch.optim.AdamWW"], ["AdamWW", "did you mean torch.optim.AdamW "]
+    ),
     Case(
         "unknown argument",
         [*TRAINED, "data.train.sise=3"],
@@ -221,7 +225,9 @@ CASES = [
     ),
     # files
     Case("missing file", [*TEXT, "data.train_file=trian.jsonl"], ["trian.jsonl", "did you mean train.jsonl"]),
-    Case("a directory for a file", [*TEXT, "data.train_file=recipes"], ["data.train_file: recipes", "format"]),
+    Case(
+        "a directory for a file", [*TEXT, "data.train_file=recipes"], ["data.train_file: recipes", "format"]
+    ),
     Case("unknown format", [*TEXT, "data.train_file=parts.py"], ["parts.py", ".csv .tsv .jsonl"]),
     Case(
         "missing column",
@@ -245,13 +251,21 @@ CASES = [
         [*TEXT, "data.train_file=numbers.jsonl"],
         ["numbers.jsonl:2: label 'low' is no number", "numbers.jsonl:1", "data.label_names"],
     ),
-    Case("empty file", [*TEXT, "data.train_file=nothing.jsonl"], ["data.train_file: nothing.jsonl", "no rows"]),
+    Case(
+        "empty file", [*TEXT, "data.train_file=nothing.jsonl"], ["data.train_file: nothing.jsonl", "no rows"]
+    ),
     Case("no rows", [*TEXT, "data.eval_file=header.csv"], ["data.eval_file: header.csv holds no rows"]),
-    Case("two label columns", [*TEXT, "data.train_file=twice.csv"], ["twice.csv:1", "twice: text, label, label"]),
+    Case(
+        "two label columns",
+        [*TEXT, "data.train_file=twice.csv"],
+        ["twice.csv:1", "twice: text, label, label"],
+    ),
     Case("too many fields", [*TEXT, "data.train_file=ragged.csv"], ["ragged.csv:3: 3 fields", "text, label"]),
     Case("not UTF-8", [*TEXT, "data.train_file=latin.csv"], ["latin.csv:3: byte 0xe9", "save it as UTF-8"]),
     Case("no file at all", UNSCORED, ["needs data with labels", "data.train_file=FILE"]),
-    Case("GLUE from nowhere", ["+recipe=glue", "data.source=nowhere"], ["data.source=nowhere", "embedded, hub"]),
+    Case(
+        "GLUE from nowhere", ["+recipe=glue", "data.source=nowhere"], ["data.source=nowhere", "embedded, hub"]
+    ),
     Case(
         "GLUE from an empty directory",
         ["+recipe=glue", "data.source=recipes"],
@@ -264,7 +278,9 @@ CASES = [
     ),
     # data of one's own
     Case("empty split", [*TRAINED, "data.train.size=0"], ["data.train is empty"]),
-    Case("rows that are no dicts", [*TRAINED, "data.train._target_=parts.Pairs"], ["data.train: row 0", "dict"]),
+    Case(
+        "rows that are no dicts", [*TRAINED, "data.train._target_=parts.Pairs"], ["data.train: row 0", "dict"]
+    ),
     Case(
         "labels by another name",
         [*TRAINED, "+data.train.name=target"],
@@ -275,7 +291,9 @@ CASES = [
         [*TRAINED, "args.dataloader_drop_last=true", "args.per_device_train_batch_size=64"],
         ["the 20 training rows do not fill one batch of 64", "args.dataloader_drop_last=false"],
     ),
-    Case("a stream of no length", [*TRAINED, "data.train._target_=parts.Stream"], ["stream", "args.max_steps"]),
+    Case(
+        "a stream of no length", [*TRAINED, "data.train._target_=parts.Stream"], ["stream", "args.max_steps"]
+    ),
     Case(
         "grouped by no length",
         [*TRAINED, "args.train_sampling_strategy=group_by_length"],
@@ -287,7 +305,9 @@ CASES = [
         [*MLP, "args.stages=[train]"],
         ["data.eval is null", "args.eval_strategy=no args.stages=[train] trains without evaluation"],
     ),
-    Case("evaluation without a file", TEXT, ["data.eval_file is null", "data.eval_file=FILE", "trains without"]),
+    Case(
+        "evaluation without a file", TEXT, ["data.eval_file is null", "data.eval_file=FILE", "trains without"]
+    ),
     Case(
         "prediction without data",
         [*TRAINED, "args.stages=[train,predict]"],
@@ -326,10 +346,22 @@ CASES = [
         ["+recipe=glue", "model.pretrained=pkg://no_such_weights/model"],
         ["pkg://no_such_weights/model", "not installed", "pip install no-such-weights"],
     ),
-    Case("no such directory", ["+recipe=glue", "model.pretrained=./nowhere"], ["./nowhere: no such directory"]),
-    Case("no model in it", ["+recipe=glue", "model.pretrained=recipes"], ["recipes holds no model", "config.json"]),
-    Case("neither weights nor config", [*TEXT[1:], *UNSCORED], ["model.pretrained", "model.config.model_type=bert"]),
-    Case("unknown model type", ["+recipe=lm", "model.config.model_type=lama"], ["lama", "did you mean llama?"]),
+    Case(
+        "no such directory", ["+recipe=glue", "model.pretrained=./nowhere"], ["./nowhere: no such directory"]
+    ),
+    Case(
+        "no model in it",
+        ["+recipe=glue", "model.pretrained=recipes"],
+        ["recipes holds no model", "config.json"],
+    ),
+    Case(
+        "neither weights nor config",
+        [*TEXT[1:], *UNSCORED],
+        ["model.pretrained", "model.config.model_type=bert"],
+    ),
+    Case(
+        "unknown model type", ["+recipe=lm", "model.config.model_type=lama"], ["lama", "did you mean llama?"]
+    ),
     Case(
         "unknown field of a model's config",
         ["+recipe=lm", "+model.config.hiden_size=32"],

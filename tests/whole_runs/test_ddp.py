@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from safetensors.torch import load_file
 
 pytestmark = [
@@ -22,7 +23,6 @@ RUN = [
     "+recipe=spirals",
     "optim=sgd",
     "optim.lr=0.1",
-    "~optim.beta",
     "args.precision=fp32",
     "data.train.size=203",
     "data.eval.size=51",
@@ -37,7 +37,7 @@ TORCHRUN = [
     "-m",
     "trainer_cli",
 ]
-ENDLESS = ["+recipe=spirals", "args.num_train_epochs=100000", "args.logging_steps=10", "args.eval_strategy=no"]
+ENDLESS = ["+recipe=spirals", "args.num_train_epochs=1e5", "args.logging_steps=10", "args.eval_strategy=no"]
 
 FAULTY = """\
 import torch
@@ -89,7 +89,7 @@ def test_two_processes_and_two_micro_batches_log_what_one_process_logs(project, 
     assert ended.out.count("2 processes") == 1 and ended.out.count("model: ") == 1
     weights, same = (load_file(run / "model" / "model.safetensors") for run in (two, alone.last))
     for name, tensor in weights.items():
-        assert tensor.tolist() == pytest.approx(same[name].tolist(), rel=1e-3, abs=1e-6), name
+        torch.testing.assert_close(tensor, same[name], rtol=1e-4, atol=1e-6, msg=name)
 
 
 def test_every_row_is_evaluated_and_predicted_once(project, alone):
@@ -106,7 +106,8 @@ def test_every_row_is_evaluated_and_predicted_once(project, alone):
     one, two = project.runs
     assert_like(numbers(project, one), numbers(project, two))
     assert project.rows(one)[0]["eval/accuracy"] == project.rows(two)[0]["eval/accuracy"]
-    first, second = ([json.loads(line) for line in (run / "predictions.jsonl").open()] for run in (one, two))
+    texts = [(run / "predictions.jsonl").read_text() for run in (one, two)]
+    first, second = ([json.loads(line) for line in text.splitlines()] for text in texts)
     assert [row["index"] for row in second] == list(range(51))
     assert [row["prediction"] for row in first] == [row["prediction"] for row in second]
 
@@ -138,7 +139,6 @@ def test_torchrun_and_the_configuration_have_to_agree(project, words, fragments)
     assert ended.code != 0
     for fragment in fragments:
         assert fragment in ended.err
-    assert ended.err.count("error: ") == 1
     assert not project.outputs.exists()
     assert not started.processes()
 

@@ -15,7 +15,8 @@ class Callback:
     """Called at each event with the engine; a subclass overrides the events that it is for.
 
     Every process has its own; `engine.strategy.is_main` tells which one may write and speak. To end training,
-    set `engine.state.stop` to the reason: the loop ends after the step, evaluation and save at hand.
+    set `engine.state.stop` to the reason, in all processes alike: the loop ends after the step, evaluation
+    and save at hand.
     """
 
     def on_train_begin(self, engine: Engine) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from trainer_cli.config.errors import UserError, missing_extra
 from trainer_cli.config.nearest import did_you_mean
 from trainer_cli.hub import repository
+from trainer_cli.imports import trim_transformers
 
 PACKAGE = "pkg://"
 
@@ -44,6 +45,7 @@ def resolve(name: str) -> str:
 def load_tokenizer(name: str, trust_remote_code: bool) -> Any:
     """The tokenizer of a pretrained model, always with a token to pad with."""
     try:
+        trim_transformers()
         # Its class decides what is saved beside the model; once a model is imported it costs 4 ms.
         from transformers import AutoTokenizer
     except ImportError as error:
@@ -62,6 +64,7 @@ def load_tokenizer(name: str, trust_remote_code: bool) -> Any:
 def byte_tokenizer() -> Any:
     """A tokenizer without a vocabulary to learn: a token for each byte of UTF-8, <eos> and <pad>."""
     try:
+        trim_transformers()
         from tokenizers import Tokenizer, decoders, models, pre_tokenizers
         from transformers import PreTrainedTokenizerFast
     except ImportError as error:

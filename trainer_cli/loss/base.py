@@ -16,7 +16,12 @@ IGNORED = -100
 
 
 class Loss(ABC):
-    """A sum over items, and how many items there are; who calls divides, once, by the global count."""
+    """A sum over items, and how many items there are; who calls divides, once, by the global count.
+
+    With `shift_labels`, position t is scored against label t+1, as causal language models are.
+    """
+
+    shift_labels: bool = False
 
     @abstractmethod
     def count(self, batch: Mapping[str, Tensor]) -> int:
@@ -25,6 +30,11 @@ class Loss(ABC):
     @abstractmethod
     def __call__(self, model: nn.Module, batch: Mapping[str, Tensor]) -> tuple[Tensor, Outputs]:
         """Run the model; the scalar sum of the items' losses, and what the model returned."""
+
+    def scored(self, outputs: Outputs, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Logits and the labels that they are scored against, position by position."""
+        logits, labels = outputs["logits"], batch["labels"]
+        return (logits[:, :-1], labels[:, 1:]) if self.shift_labels else (logits, labels)
 
 
 def count_labels(batch: Mapping[str, Tensor], shift_labels: bool) -> int:

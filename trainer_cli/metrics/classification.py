@@ -14,7 +14,7 @@ IGNORED = -100
 
 
 class ClassCountMetric(Metric):
-    """A score that the counts of each class determine; the state is (3, classes), not (classes, classes)."""
+    """A score that the counts of each class determine; the state is (classes, 3), not (classes, classes)."""
 
     def __init__(self) -> None:
         self.reset()
@@ -32,13 +32,13 @@ class ClassCountMetric(Metric):
         self.counts = self.counts + counts if self.counts.numel() else counts
 
     def state(self) -> Tensor:
-        return self.counts.cpu().double()[None]
+        return self.counts.T.cpu().double()
 
     def compute(self, states: list[Tensor]) -> float:
-        seen = [state for state in states if state.numel()]
+        seen = [state for state in states if len(state)]
         if not seen:
             return math.nan
-        right, predicted, labelled = torch.cat(seen).sum(dim=0)
+        right, predicted, labelled = torch.stack(seen).sum(dim=0).T
         return self.score(right, predicted, labelled) if labelled.sum() else math.nan
 
     @abstractmethod

@@ -13,6 +13,7 @@ from torch import nn
 from trainer_cli.config.errors import UserError, missing_extra
 from trainer_cli.data.source import Labels
 from trainer_cli.hub.pretrained import resolve, unreachable
+from trainer_cli.imports import trim_transformers
 
 log = logging.getLogger(__name__)
 
@@ -103,6 +104,7 @@ def build(
 def quiet_transformers() -> Any:
     """The library, less the bars and reports that say in twenty lines what the log says in one."""
     try:
+        trim_transformers()
         import transformers
     except ImportError as error:
         raise missing_extra("transformers", "text") from error

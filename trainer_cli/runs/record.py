@@ -55,7 +55,8 @@ class Record:
                 right="args.output_dir=DIR names a directory that can be written",
             ) from error
         record = cls(run_dir, {"id": run_id, "name": name, "status": "running", **fields})
-        record.update(created=now().isoformat(timespec="seconds"))
+        # In UTC and to the microsecond, as runs are put in order by it.
+        record.update(created=now().astimezone(datetime.UTC).isoformat())
         return record
 
     @classmethod

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
+from trainer_cli.config.errors import UserError
+
 
 def warmup_steps(num_warmup_steps: float, num_training_steps: int) -> int:
     """Updates of warm-up: a number below 1 is a share of all updates, rounded up."""
@@ -52,6 +54,8 @@ def polynomial(
         power: 1 is a straight line; above 1 falls faster at first.
     """
     lr = float(optimizer.param_groups[0]["lr"])
+    if lr_end >= lr:
+        raise UserError(f"scheduler.lr_end={lr_end:g} is not below optim.lr={lr:g}", right="a smaller lr_end")
 
     def factor(progress: float) -> float:
         return float(((lr - lr_end) * (1.0 - progress) ** power + lr_end) / lr)

@@ -7,7 +7,7 @@ import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from trainer_cli.tracker.base import Tracker
 
@@ -18,30 +18,27 @@ class JsonLines(Tracker):
     """Appends rows to the run's metrics.jsonl; numbers that are not finite are written as strings."""
 
     def __init__(self) -> None:
-        self.file: TextIO | None = None
+        self.path = Path()
         self.resumed_at: list[dict[str, Any]] = []
 
     def start(self, run_dir: Path, step: int) -> None:
-        path = run_dir / FILE
-        rows = [row for row in read(path) if row["step"] <= step]
-        temporary = path.with_suffix(".jsonl.tmp")
+        self.path = run_dir / FILE
+        rows = [row for row in read(self.path) if row["step"] <= step]
+        temporary = self.path.with_suffix(".jsonl.tmp")
         temporary.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-        os.replace(temporary, path)
+        os.replace(temporary, self.path)
         self.resumed_at = [row for row in rows if row["step"] == step]
-        self.file = path.open("a", encoding="utf-8")
 
     def log(self, row: Mapping[str, Any]) -> None:
-        assert self.file is not None, "start comes first"
         written = {name: plain(value) for name, value in row.items()}
         # The evaluation of a step can come after its checkpoint, and then comes again after a resume.
         if written in self.resumed_at:
             return
-        self.file.write(json.dumps(written) + "\n")
-        self.file.flush()
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(written) + "\n")
 
     def close(self) -> None:
-        if self.file is not None:
-            self.file.close()
+        return
 
 
 def plain(value: Any) -> Any:

@@ -1,0 +1,76 @@
+"""The README says what is so: its tree is the tree, its commands compose, its Python runs."""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from trainer_cli.config.compose import compose, sweep
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+
+
+def tree() -> str:
+    """Each module with the first line of its docstring, in the order of a directory listing."""
+    lines = []
+    for folder in [ROOT / "trainer_cli", *sorted(p for p in (ROOT / "trainer_cli").iterdir() if p.is_dir())]:
+        modules = [p for p in sorted(folder.glob("*.py")) if p.name not in ("__init__.py", "__main__.py")]
+        if not modules and not (folder / "__init__.py").exists():
+            continue
+        lines.append(f"{folder.relative_to(ROOT)}/".ljust(24) + phrase(folder / "__init__.py"))
+        lines += [f"  {path.name}".ljust(24) + phrase(path) for path in modules]
+    return "\n".join(lines)
+
+
+def phrase(path: Path) -> str:
+    docstring = ast.get_docstring(ast.parse(path.read_text())) or ""
+    return docstring.splitlines()[0].rstrip(".").replace("`", "")
+
+
+def commands() -> list[list[str]]:
+    lines = re.findall(r"^\$ ((?:trainer-cli|torchrun).*)$", README, re.MULTILINE)
+    return [
+        shlex.split(line.replace("torchrun --standalone --nproc-per-node 2 -m trainer_cli", "trainer-cli"))
+        for line in lines
+    ]
+
+
+def test_the_tree_is_the_tree():
+    assert tree() in README
+
+
+@pytest.mark.parametrize("words", commands(), ids=" ".join)
+def test_a_command_composes(words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    words = [word for word in words[1:] if not word.startswith("resume=")]
+    if words[0] in ("list", "runs"):
+        return
+    if words[0] == "show":
+        words = words[2:]
+    if words[0] == "plan":
+        words = words[1:]
+    if "optim.lerning_rate=1e-4" in words:
+        with pytest.raises(Exception, match="lerning_rate"):
+            compose(words)
+        return
+    for job in sweep(words[1:]) if words[0] == "-m" else [words]:
+        compose(job)
+
+
+@pytest.mark.slow
+def test_the_python_runs(tmp_path):
+    (block,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    (tmp_path / "run").mkdir()
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+    ended = subprocess.run(
+        [sys.executable, "-c", block], cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
+    assert ended.returncode == 0, ended.stderr
