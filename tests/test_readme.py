@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from trainer_cli.config.compose import compose, sweep
+from trainer_cli.config.errors import UserError
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -57,9 +58,11 @@ def test_a_command_composes(words, tmp_path, monkeypatch):
         words = words[2:]
     if words[0] == "plan":
         words = words[1:]
-    if "optim.lerning_rate=1e-4" in words:
-        with pytest.raises(Exception, match="lerning_rate"):
+    if "args.learning_rate=1e-4" in words:
+        with pytest.raises(UserError) as report:
             compose(words)
+        # What the README shows is what is said.
+        assert report.value.block().replace("error: ", "") in README
         return
     for job in sweep(words[1:]) if words[0] == "-m" else [words]:
         compose(job)

@@ -55,14 +55,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if argv is None else list(argv)
     traceback = "--traceback" in arguments
     try:
-        line = parse(arguments)
-        if line.version:
-            print(f"trainer-cli {__version__}")
-            return 0
-        if line.help:
-            print(HELP, end="")
-            return 0
-        return VERBS[line.verb](line, arguments)
+        code = answer(parse(arguments), arguments)
+        sys.stdout.flush()  # while a closed pipe can still be answered
+        return code
     except UserError as error:
         if traceback:
             print_exception(error)
@@ -71,9 +66,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
-        # The reader has gone (`trainer-cli list | head`): there is nobody to tell.
+        # The reader has gone (`trainer-cli --help | head`): there is nobody to tell.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+
+
+def answer(line: CommandLine, arguments: Sequence[str]) -> int:
+    """Do what the line asks for; returns the exit code."""
+    if line.version:
+        print(f"trainer-cli {__version__}")
+    elif line.help:
+        print(HELP, end="")
+    else:
+        return VERBS[line.verb](line, arguments)
+    return 0
 
 
 def parse(arguments: Sequence[str]) -> CommandLine:
@@ -122,9 +128,10 @@ def refuse_bare_words(words: Sequence[str]) -> None:
         if "=" not in word and not word.startswith("~"):
             from trainer_cli.config.nearest import did_you_mean
 
-            hint = (
-                did_you_mean(word, VERBS) or f"a recipe is chosen by +recipe={word}, a field set by KEY=VALUE"
-            )
+            if word in VERBS:
+                raise UserError(f"the verb {word} stands after an override", right=f"trainer-cli {word} …")
+            other = f"a recipe is chosen by +recipe={word}, a field set by KEY=VALUE"
+            hint = did_you_mean(word, VERBS) or other
             raise UserError(f"{word} is neither a verb nor an override", right=hint)
 
 
@@ -164,7 +171,7 @@ def list_options(line: CommandLine, _: Sequence[str]) -> int:
     """Recipes and options, with a line on each."""
     from trainer_cli.listing import print_options
 
-    print_options(line.words[0] if line.words else None, line.config_dirs)
+    print_options(one_word(line), line.config_dirs)
     return 0
 
 
@@ -180,8 +187,15 @@ def runs(line: CommandLine, _: Sequence[str]) -> int:
     """The table of runs."""
     from trainer_cli.runs.listing import print_runs
 
-    print_runs(line.words[0] if line.words else "outputs", line.json)
+    print_runs(one_word(line) or "outputs", line.json)
     return 0
+
+
+def one_word(line: CommandLine) -> str | None:
+    """The word that the verb takes, if it was given; raises UserError for several."""
+    if len(line.words) > 1:
+        raise UserError(f"{line.verb} takes one word, not {len(line.words)}: {' '.join(line.words)}")
+    return line.words[0] if line.words else None
 
 
 VERBS: dict[str, Callable[[CommandLine, Sequence[str]], int]] = {

@@ -194,7 +194,8 @@ class Terminal(logging.Handler):
     """Log lines on standard error, as it is at the moment: the live lines stand in front of it meanwhile."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        print(self.format(record), file=sys.stderr)
+        with contextlib.suppress(BrokenPipeError):
+            print(self.format(record), file=sys.stderr)
 
 
 def start_logging(run_dir: Path, level: str, is_main: bool) -> None:

@@ -11,6 +11,7 @@ from trainer_cli import start
 from trainer_cli.config.compose import compose, sweep
 from trainer_cli.config.errors import UserError
 from trainer_cli.runs.console import console
+from trainer_cli.runs.listing import best_score, final_scores
 from trainer_cli.runs.record import Record
 
 
@@ -41,12 +42,8 @@ def run_sweep(
 
 def print_jobs(finished: Sequence[tuple[str, Record | None, int]]) -> None:
     """A row for each job: its values, its status, its best score; a job that was refused has no run."""
-    table = Table("job", "status", "best", "run", title=f"{len(finished)} jobs", title_justify="left")
+    columns = ("job", "status", "best", "at the end", "run")
+    table = Table(*columns, title=f"{len(finished)} jobs", title_justify="left")
     for label, record, _ in finished:
-        if record is None:
-            table.add_row(label, "refused", "-", "-")
-            continue
-        best = record.fields.get("best") or {}
-        score = ", ".join(f"{name} {value:.4g}" for name, value in best.items() if name != "step")
-        table.add_row(label, record.status, score or "-", str(record.run_dir))
+        table.add_row(label, record.status, best_score(record), final_scores(record), str(record.run_dir))
     console().print(table)

@@ -145,6 +145,10 @@ class Shell:
         record: dict[str, Any] = json.loads(((run or self.last) / "run.json").read_text())
         return record
 
+    def predictions(self, run: Path | None = None) -> list[dict[str, Any]]:
+        lines = ((run or self.last) / "predictions.jsonl").read_text().splitlines()
+        return [json.loads(line) for line in lines]
+
 
 def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:
     """Look ten times a second; fails when the time is up."""

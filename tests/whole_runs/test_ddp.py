@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import signal
@@ -106,8 +105,7 @@ def test_every_row_is_evaluated_and_predicted_once(project, alone):
     one, two = project.runs
     assert_like(numbers(project, one), numbers(project, two))
     assert project.rows(one)[0]["eval/accuracy"] == project.rows(two)[0]["eval/accuracy"]
-    texts = [(run / "predictions.jsonl").read_text() for run in (one, two)]
-    first, second = ([json.loads(line) for line in text.splitlines()] for text in texts)
+    first, second = (project.predictions(run) for run in (one, two))
     assert [row["index"] for row in second] == list(range(51))
     assert [row["prediction"] for row in first] == [row["prediction"] for row in second]
 

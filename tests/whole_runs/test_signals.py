@@ -20,7 +20,7 @@ STRATEGIES = {
         "strategy=ddp",
         "strategy.num_processes=2",
         "args.per_device_train_batch_size=10",
-        "args.num_train_epochs=20",
+        "args.num_train_epochs=12",
     ],
 }
 

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -20,6 +19,7 @@ from rich.progress import (
 )
 
 from trainer_cli.callbacks.base import Callback
+from trainer_cli.runs.console import console
 
 if TYPE_CHECKING:
     from trainer_cli.data.loader import EvalLoader
@@ -32,7 +32,7 @@ class Progress(Callback):
     """The header, the progress of training and evaluation, and each row of numbers, on standard output."""
 
     def __init__(self) -> None:
-        self.console = Console(highlight=False)
+        self.console = console()
         self.bars: Bars | None = None
         self.training: TaskID | None = None
         self.evaluating: TaskID | None = None

@@ -1,14 +1,31 @@
-"""The terminal, as every table of this program is printed on it."""
+"""The terminal, as all of this program prints on it."""
 
 from __future__ import annotations
 
+import os
 import sys
+from typing import TextIO
 
 from rich.console import Console
 
 WIDTH_OF_A_PIPE = 160
 
 
+class Patient(Console):
+    """Goes on in silence when its reader has gone (`trainer-cli list | head`): a run need not end with it."""
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+        silence(sys.stdout)
+
+
+def silence(stream: TextIO) -> None:
+    """Have what is still written to a closed pipe go nowhere."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
+
+
 def console() -> Console:
     """Standard output; a pipe or file, which has no width, is taken to be wide."""
-    return Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH_OF_A_PIPE)
+    return Patient(highlight=False, width=None if sys.stdout.isatty() else WIDTH_OF_A_PIPE)

@@ -26,7 +26,9 @@ def print_runs(directory: str, as_json: bool) -> None:
         rows = [{**record.fields, "status": record.status, "dir": str(record.run_dir)} for record in records]
         print(json.dumps(rows, indent=1))
         return
-    table = Table("run", "status", "steps", "best", "age", title=f"{len(records)} runs below {root}")
+    table = Table(
+        "run", "status", "steps", "best", "at the end", "age", title=f"{len(records)} runs below {root}"
+    )
     for record in records:
         table.add_row(*cells(record, root))
     console().print(table)
@@ -35,10 +37,29 @@ def print_runs(directory: str, as_json: bool) -> None:
 def cells(record: Record, root: Path) -> tuple[str, ...]:
     """A run's row of the table."""
     fields = record.fields
-    best = fields.get("best") or {}
-    score = ", ".join(f"{name} {value:.4g}" for name, value in best.items() if name != "step")
     steps = f"{fields.get('step', '-')}/{fields.get('total_steps', '-')}"
-    return str(record.run_dir.relative_to(root)), record.status, steps, score or "-", age(fields["created"])
+    where = str(record.run_dir.relative_to(root))
+    return where, record.status, steps, best_score(record), final_scores(record), age(fields["created"])
+
+
+def best_score(record: Record) -> str:
+    """The score that picks the best model, at its best."""
+    best = record.fields.get("best") or {}
+    return ", ".join(f"{name} {value:.4g}" for name, value in best.items() if name != "step") or "-"
+
+
+def final_scores(record: Record) -> str:
+    """The other scores of the model that was kept."""
+    results = record.fields.get("results") or {}
+    best = record.fields.get("best") or {}
+    return (
+        ", ".join(
+            f"{name.removeprefix('eval/')} {value:.4g}"
+            for name, value in results.items()
+            if name.startswith("eval/") and name not in best and value is not None
+        )
+        or "-"
+    )
 
 
 def age(created: str) -> str:

@@ -1,0 +1,163 @@
+"""The command line itself: verb, flag or override, what is printed, and what is not imported."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from trainer_cli import __version__, cli
+from trainer_cli.cli import CommandLine, parse
+from trainer_cli.config.errors import UserError
+
+
+def line(text: str) -> CommandLine:
+    return parse(text.split())
+
+
+def test_flags_and_overrides_stand_in_any_order() -> None:
+    words = ["+recipe=glue", "optim.lr=1e-5,3e-5"]
+    for text in (
+        "-m +recipe=glue optim.lr=1e-5,3e-5 --traceback --config-dir mine",
+        "+recipe=glue --config-dir=mine optim.lr=1e-5,3e-5 --multirun --traceback",
+        "+recipe=glue --traceback -cd mine -m optim.lr=1e-5,3e-5",
+    ):
+        assert line(text) == CommandLine("run", words, ["mine"], multirun=True, traceback=True), text
+
+
+def test_a_verb_is_the_first_word_between_flags_or_not() -> None:
+    assert line("plan +recipe=glue") == CommandLine("plan", ["+recipe=glue"])
+    assert line("--traceback plan +recipe=glue") == CommandLine("plan", ["+recipe=glue"], traceback=True)
+    assert line("--config-dir plan show optim.lr") == CommandLine("show", ["optim.lr"], ["plan"])
+    assert line("runs --json elsewhere") == CommandLine("runs", ["elsewhere"], json=True)
+    assert line("run optim=sgd") == line("optim=sgd") == CommandLine("run", ["optim=sgd"])
+    assert line("~callbacks.progress") == CommandLine("run", ["~callbacks.progress"])
+    assert line("list") == CommandLine("list")
+
+
+def test_folders_of_configs_add_up() -> None:
+    assert line("--config-dir a --config-dir=b +recipe=x").config_dirs == ["a", "b"]
+
+
+def test_nothing_at_all_is_a_page_and_a_flag_alone_is_a_run() -> None:
+    assert parse([]) == CommandLine("welcome")
+    assert line("--traceback").verb == "run"
+    assert line("--help").help and line("-h").help and line("plan --help").help
+    assert line("--version").version
+
+
+@pytest.mark.parametrize(
+    ("text", "what", "right"),
+    [
+        ("--hepl", "there is no flag --hepl", "did you mean --help?"),
+        ("+recipe=glue --multi-run", "there is no flag --multi-run", "did you mean --multirun?"),
+        ("--learning_rate=1", "there is no flag --learning_rate", "trainer-cli --help lists the flags"),
+        ("+recipe=glue --config-dir", "--config-dir needs a directory", "--config-dir DIR"),
+        ("pln +recipe=glue", "pln is neither a verb nor an override", "did you mean plan?"),
+        ("glue", "glue is neither a verb nor an override", "+recipe=glue"),
+        ("plan glue", "glue is neither a verb nor an override", "+recipe=glue"),
+        ("+recipe=glue plan", "the verb plan stands after an override", "trainer-cli plan …"),
+    ],
+)
+def test_what_is_none_of_them_is_refused_with_the_nearest(text: str, what: str, right: str) -> None:
+    with pytest.raises(UserError) as caught:
+        line(text)
+    (problem,) = caught.value.problems
+    assert problem.what == what and right in problem.right
+
+
+def test_main_answers_with_a_block_and_a_code(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["--hepl"]) == 2
+    out, err = capsys.readouterr()
+    assert out == "" and err == "error: there is no flag --hepl\n  did you mean --help?\n"
+    assert cli.main(["--hepl", "--traceback"]) == 2
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_verbs_that_take_one_word_take_one(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["list", "optim", "model"]) == 2
+    assert "list takes one word, not 2: optim model" in capsys.readouterr().err
+    assert cli.main(["show", "optim.lr", "args.seed"]) == 2
+    assert "show takes one field, not 2" in capsys.readouterr().err
+    assert cli.main(["runs", "a", "b"]) == 2
+
+
+def test_the_help_names_every_verb_and_flag(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["plan", "--help"]) == 0
+    page = capsys.readouterr().out
+    for name in (*cli.VERBS, "--multirun", "-m", "--config-dir", "--json", "--traceback", "--version"):
+        assert name in page or name in ("run", "welcome"), name
+    assert "hydra" not in page.lower()
+    assert max(map(len, page.splitlines())) <= 80
+
+
+def test_the_first_page_has_examples_and_the_recipes(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main([]) == 0
+    page = capsys.readouterr().out
+    assert page.count("trainer-cli +recipe=") >= 3
+    for recipe in ("glue", "imdb", "lm"):
+        assert f"\n  {recipe} " in page
+    assert "trainer-cli --help" in page
+
+
+def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["--version"]) == 0
+    assert capsys.readouterr().out == f"trainer-cli {__version__}\n"
+
+
+HEAVY = ("torch", "numpy", "transformers", "datasets", "accelerate", "pandas", "scipy")
+
+
+def answer(folder: Path, *words: str) -> tuple[int, str, str, set[str]]:
+    """Exit code, output, error and the heavy libraries that were imported."""
+    code = (
+        "import sys; from trainer_cli.cli import main; code = main(); "
+        f"print('imported', *set({HEAVY}) & set(sys.modules), file=sys.stderr); sys.exit(code)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *words], cwd=folder, capture_output=True, text=True)
+    err, _, imported = done.stderr.rpartition("imported")
+    return done.returncode, done.stdout, err, set(imported.split())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("words", "code", "shown"),
+    [
+        (["--help"], 0, "Exit codes"),
+        (["--version"], 0, __version__),
+        ([], 0, "imdb"),
+        (["list"], 0, "sequence_classification"),
+        (["list", "optim"], 0, "adamw"),
+        (["show"], 0, "args.per_device_train_batch_size"),
+        (["show", "optim.lr", "+recipe=glue"], 0, "recipes/glue.yaml"),
+        (["show", "data.task", "+recipe=glue"], 0, "sst2"),
+        (["+recipe=glue", "optim.lrr=1"], 2, "did you mean optim.lr?"),
+        (["+recipe=glu"], 2, "did you mean recipe=glue?"),
+        (["-m", "+recipe=glue", "optim.lrr=1,2"], 2, "did you mean optim.lr?"),
+        (["plan", "+recipe=glue", "args.seed=x"], 2, "a whole number >= 0"),
+        (["+recipe=glue", "resume=latest"], 2, "no run below outputs"),
+        (["runs", "."], 0, "0 runs"),
+    ],
+    ids=str,
+)
+def test_what_needs_no_torch_imports_none(tmp_path: Path, words: list[str], code: int, shown: str) -> None:
+    ended, out, err, imported = answer(tmp_path, *words)
+    assert ended == code, err
+    assert shown in (out if code == 0 else err)
+    assert not imported
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes close otherwise there")
+@pytest.mark.parametrize("words", [["--help"], ["list"], ["show"], ["runs", ".", "--json"]], ids=" ".join)
+def test_a_reader_that_has_gone_is_no_error(tmp_path: Path, words: list[str]) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, "-m", "trainer_cli", *words]
+    done = subprocess.run(command, cwd=tmp_path, stdout=write, stderr=subprocess.PIPE, text=True)
+    os.close(write)
+    assert (done.returncode, done.stderr) == (0, "")
