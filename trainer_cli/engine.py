@@ -35,7 +35,8 @@ class Engine:
     `model` is what training calls (wrapped by the strategy), `module` the bare model below it.
     `model_inputs` are the names that its forward takes and `labels`, None if it takes any. `total_steps` is
     the number of updates after which training is done. `scores` are the names that an evaluation row will
-    have, each with whether more of it is better. `summary` is what a user should know before the first step.
+    have, each with whether more of it is better. `summary` is what a user should know before the first step,
+    `fingerprint` by what the data can be told to be the same again.
     """
 
     args: Args
@@ -60,6 +61,7 @@ class Engine:
     callbacks: dict[str, Callback]
     trackers: dict[str, Tracker]
     summary: dict[str, str]
+    fingerprint: str
     state: TrainState = field(default_factory=TrainState)
     evaluation: Row | None = None  # of the model as it is now
 

@@ -84,7 +84,9 @@ def carry_out(config: Mapping[str, Any], run_dir: Path, ending: Ending) -> int:
     engine = runner.build(config, run_dir, resume_from(record), folders)
     gc.enable()
     if ending.is_main:
-        record.update(summary=engine.summary, total_steps=engine.total_steps)
+        record.update(
+            summary=engine.summary, total_steps=engine.total_steps, data_fingerprint=engine.fingerprint
+        )
     with signals(engine):
         results = runner.run(engine)
         if engine.state.interrupted:

@@ -131,6 +131,7 @@ def build(
         callbacks=callbacks,
         trackers=trackers,
         summary=summarise(config, data, module, precision, strategy, total_steps),
+        fingerprint=splits.fingerprint,
     )
 
     with stage(10, "training state"):
@@ -149,6 +150,7 @@ def build(
 def run(engine: Engine) -> Row:
     """Carry out the stages that `args.stages` names; returns the final numbers by their logged names."""
     results: Row = {}
+    engine.notify("on_begin")
     on_cpu = engine.strategy.device.type == "cpu"
     try:
         with fast_dropout() if on_cpu else contextlib.nullcontext():

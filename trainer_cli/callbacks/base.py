@@ -19,6 +19,9 @@ class Callback:
     and save at hand.
     """
 
+    def on_begin(self, engine: Engine) -> None:
+        """Before the first stage of the run."""
+
     def on_train_begin(self, engine: Engine) -> None:
         """Before the first update of this start."""
 

@@ -39,12 +39,13 @@ class Progress(Callback):
         self.shown = 0.0
         self.rate = Rate()
 
+    def on_begin(self, engine: Engine) -> None:
+        if engine.strategy.is_main:
+            self.print_header(engine)
+
     def on_train_begin(self, engine: Engine) -> None:
-        if not engine.strategy.is_main:
-            return
-        self.print_header(engine)
         self.rate.restart(engine.state.step)
-        if self.console.is_terminal:
+        if engine.strategy.is_main and self.console.is_terminal:
             self.training = self.live().add_task(
                 "train", total=engine.total_steps, completed=engine.state.step, numbers=""
             )
