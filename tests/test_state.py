@@ -18,8 +18,12 @@ def test_what_is_stored_survives_json() -> None:
     assert other == state
 
 
-def test_a_wish_to_stop_is_not_stored() -> None:
-    assert not {"stop", "signal", "interrupted"} & TrainState(stop="x", signal=15).state_dict().keys()
+def test_an_early_stop_is_stored_and_an_interruption_is_not() -> None:
+    early = TrainState(stop="early stopping")
+    interrupted = TrainState(stop="interrupted", signal=15, interrupted=True)
+    assert early.state_dict()["stop"] == "early stopping"
+    assert interrupted.state_dict()["stop"] is None
+    assert not {"signal", "interrupted"} & interrupted.state_dict().keys()
 
 
 def test_a_value_that_is_missing_is_no_default() -> None:

@@ -192,6 +192,9 @@ def evaluate_set(engine: Engine, loader: EvalLoader) -> Row:
 def save(engine: Engine) -> None:
     """Commit a checkpoint of this step; last in a step, as all that it stores must be final."""
     state = engine.state
+    if state.saved_step == state.step:
+        return
+    state.saved_step = state.step
     window = engine.strategy.gather(torch.tensor([state.window_loss_sum()], dtype=torch.float64))
     training = TrainingState(
         run={**state.state_dict(), "window_loss": float(torch.cat(window).sum())},

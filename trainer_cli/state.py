@@ -28,6 +28,7 @@ class TrainState:
     epoch_batch: int = 0
     best_metric: float | None = None
     best_step: int | None = None
+    saved_step: int | None = None
     window_losses: list[Tensor] = field(default_factory=list)
     window_loss: float = 0.0
     window_items: int = 0
@@ -65,5 +66,6 @@ STORED = (
     "epoch_batch",
     "best_metric",
     "best_step",
+    "saved_step",
     "window_items",
 )

@@ -45,5 +45,9 @@ def print_jobs(finished: Sequence[tuple[str, Record | None, int]]) -> None:
     columns = ("job", "status", "best", "at the end", "run")
     table = Table(*columns, title=f"{len(finished)} jobs", title_justify="left")
     for label, record, _ in finished:
-        table.add_row(label, record.status, best_score(record), final_scores(record), str(record.run_dir))
+        if record is None:
+            table.add_row(label, "refused", "-", "-", "-")
+        else:
+            run_dir = str(record.run_dir)
+            table.add_row(label, record.status, best_score(record), final_scores(record), run_dir)
     console().print(table)

@@ -54,9 +54,9 @@ def test_events_come_in_the_order_of_the_run(tmp_path: Path) -> None:
         ("on_save", 2),
     ]
     second = [(event, step + 2) for event, step in epoch]
-    # The checkpoint of the last step is there already when training ends; it is announced once more.
-    end = [("on_save", 4), ("on_train_end", 4), ("on_end", 4)]
-    assert recorder.events == [("on_train_begin", 0), *epoch, *second, *end]
+    # The checkpoint of the last step is there already when training ends.
+    end = [("on_train_end", 4), ("on_end", 4)]
+    assert recorder.events == [("on_begin", 0), ("on_train_begin", 0), *epoch, *second, *end]
 
 
 def test_a_callback_hears_only_the_events_that_it_has_a_method_for(tmp_path: Path) -> None:

@@ -41,6 +41,7 @@ def test_the_record_is_complete(short):
     assert record["choices"]["recipe"] == "glue" and record["choices"]["optim"] == "adamw"
     assert record["argv"][0] == "+recipe=glue" and record["seed"] == 42
     assert record["packages"]["torch"] == torch.__version__
+    assert len(record["data_fingerprint"]) == 16
     assert record["results"]["eval/accuracy"] == short.rows()[-1]["eval/accuracy"]
     assert [row["step"] for row in short.rows()] == [1, 2, 3, 3]
     assert len(short.rows()[-1]) == 4  # step, epoch, loss and accuracy
@@ -59,15 +60,16 @@ def test_transformers_loads_what_it_wrote(short, directory):
     texts = embedded("sst2").predict[0].columns["sentence"][:40]
     with torch.inference_mode():
         logits = model(**tokenizer(texts, padding=True, return_tensors="pt")).logits
-    rows = [row for row in short.predictions()][:40]
+    rows = short.predictions()[:40]
     written = torch.tensor([row["logits"] for row in rows])
     torch.testing.assert_close(logits, written, rtol=1e-4, atol=1e-4)
     labels = [model.config.id2label[index] for index in logits.argmax(dim=-1).tolist()]
     assert labels == [row["prediction"] for row in rows]
 
 
-def test_a_regression_in_the_format_of_stsb(shell):
+def test_a_regression_in_the_format_of_stsb(shell, short):
     ended = shell.run(*SHORT, "data.task=stsb")
+    assert shell.record()["data_fingerprint"] != short.record()["data_fingerprint"]
     row = shell.rows()[-1]
     assert set(row) == {"step", "epoch", "eval/loss", "eval/pearson", "eval/spearman"}
     assert "a regression" in ended.out and "the real STS-B" in ended.out

@@ -113,6 +113,17 @@ def test_a_second_signal_leaves_at_once(shell, wait):
     assert not list(shell.last.glob("checkpoint-*"))
 
 
+def test_a_run_goes_on_when_its_reader_has_gone(project):
+    read, write = os.pipe()
+    os.close(read)
+    command = project.command(*SHORT, "args.max_steps=20", f"args.output_dir={project.outputs}")
+    environment = project.environment()
+    for streams in ({"stdout": write}, {"stdout": write, "stderr": write}):
+        assert subprocess.run(command, cwd=project.folder, env=environment, **streams).returncode == 0
+        assert project.record()["status"] == "finished"
+    os.close(write)
+
+
 def test_auto_starts_goes_on_and_knows_the_end(project):
     ended = project.run(*SHORT, "resume=auto", "args.max_steps=20")
     assert ended.err == ""
