@@ -81,9 +81,3 @@ def test_numbers_keep_all_their_digits(tmp_path: Path) -> None:
 
 def test_without_a_file_there_are_no_rows(tmp_path: Path) -> None:
     assert read(tmp_path / FILE) == []
-
-
-def test_a_tracker_that_was_not_started_refuses_rows_and_can_be_closed() -> None:
-    with pytest.raises(AssertionError, match="start comes first"):
-        JsonLines().log(row(1))
-    JsonLines().close()
