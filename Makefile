@@ -23,7 +23,7 @@ run: setup  ## fine-tune a small encoder on rated tweets: about a minute on two 
 	$(BIN)/trainer-cli +recipe=glue
 
 check: lint types  ## lint, types and the fast tests: under a minute
-	OMP_NUM_THREADS=1 $(BIN)/pytest -m 'not slow'
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m 'not slow'
 
 lint: setup  ## ruff
 	$(BIN)/ruff check .
@@ -37,7 +37,8 @@ format: setup  ## rewrite the code as ruff formats it
 	$(BIN)/ruff format .
 
 test: setup  ## all tests, as CI runs them
-	OMP_NUM_THREADS=1 $(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m 'not slow'
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m slow
 
 bench: setup  ## speed and memory as ratios, measured side by side
 	$(BIN)/python -m benchmarks
