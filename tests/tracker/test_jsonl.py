@@ -6,8 +6,6 @@ import json
 import math
 from pathlib import Path
 
-import pytest
-
 from trainer_cli.tracker.jsonl import FILE, JsonLines, read
 
 
