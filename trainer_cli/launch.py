@@ -7,12 +7,14 @@ import json
 import logging
 import os
 import signal
+import subprocess
 import sys
 import time
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,24 @@ def launch(command: Sequence[str], num_processes: int, max_restarts: int, log_di
         codes = {int(rank): failure.exitcode for rank, failure in error.failures.items()}
         return first_failure(codes, read_failures(log_dir, run_id))
     return None
+
+
+def run_alone(command: Sequence[str]) -> int:
+    """Run `python command...` as one process; returns its exit code (negative: the signal that ended it).
+
+    A signal that would end the wait is handed on: the process saves its work and ends, and the wait with it.
+    """
+    process = subprocess.Popen([sys.executable, *command])
+
+    def hand_on(number: int, _: FrameType | None) -> None:
+        process.send_signal(number)
+
+    before = {number: signal.signal(number, hand_on) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        return process.wait()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def first_failure(codes: Mapping[int, int], spoken: Sequence[Failure]) -> Failure:

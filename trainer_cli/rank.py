@@ -56,18 +56,32 @@ def execute(run_dir: Path, show_traceback: bool) -> int:
     """Carry out the run of this directory in this process; returns the exit code."""
     record = Record.load(run_dir)
     is_main = os.environ.get("RANK", "0") == "0"
-    sys.path[:0] = [folder for folder in record.fields["project"] if folder not in sys.path]
-    config = load(run_dir / CONFIG, folders=[Path(folder) for folder in record.fields["project"]])
-    start_logging(run_dir, config["args"]["log_level"], is_main)
     ending = Ending(record, is_main)
+    before = signal.signal(signal.SIGTERM, terminate)
     try:
+        sys.path[:0] = [folder for folder in record.fields["project"] if folder not in sys.path]
+        config = load(run_dir / CONFIG, folders=[Path(folder) for folder in record.fields["project"]])
+        start_logging(run_dir, config["args"]["log_level"], is_main)
         return carry_out(config, run_dir, ending)
     except UserError as error:
         return ending.failed(error.block(), 2, error if show_traceback else None)
+    except Terminated:
+        return ending.interrupted(signal.SIGTERM)
     except KeyboardInterrupt:
         return ending.interrupted(signal.SIGINT)
     except Exception as error:
         return ending.failed(f"the run failed: {error}", 1, error)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM came before there was a step to end."""
+
+
+def terminate(*_: object) -> None:
+    """Leave as Ctrl-C does, until `signals` takes over."""
+    raise Terminated
 
 
 def carry_out(config: Mapping[str, Any], run_dir: Path, ending: Ending) -> int:
@@ -95,10 +109,10 @@ def carry_out(config: Mapping[str, Any], run_dir: Path, ending: Ending) -> int:
             code = ending.finished(engine, results)
         # A launcher ends every process as soon as one ends with a code: the main one has to be done by then.
         engine.strategy.barrier()
-    # Not where an error ends the run: the others would take the closed connection for a failure of theirs,
-    # and may say so before this process has said why.
-    engine.strategy.close()
-    return code
+        # Not where an error ends the run: the others would take the closed connection for a failure of
+        # theirs, and may say so before this process has said why.
+        engine.strategy.close()
+        return code
 
 
 def resume_from(record: Record) -> Path | None:
@@ -117,11 +131,16 @@ def resume_from(record: Record) -> Path | None:
 
 @contextlib.contextmanager
 def signals(engine: Engine) -> Iterator[None]:
-    """SIGINT and SIGTERM end the step at hand and save; a second one leaves at once."""
+    """SIGINT and SIGTERM end the step at hand and save; a second one leaves at once.
+
+    So does the first where no stage trains: there is nothing to save.
+    """
     came = 0.0
 
     def ask(number: int, _: FrameType | None) -> None:
         nonlocal came
+        if "train" not in engine.args.stages:
+            raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
         if engine.state.signal is None:
             engine.state.signal, came = number, time.monotonic()
         elif time.monotonic() - came > ONE_SIGNAL:
@@ -162,8 +181,9 @@ class Ending:
         """A signal ended it; with a step, its checkpoint was written."""
         if self.is_main:
             self.record.end("preempted", **({} if step is None else {"step": step}))
-            where = "before the first step" if step is None else f"at step {step}, which is saved"
-            print(f"{signal.Signals(number).name}: stopped {where}; resume=latest goes on", file=sys.stderr)
+            saved = f"at step {step}, which is saved; resume=latest goes on"
+            where = "with no step to save" if step is None else saved
+            print(f"{signal.Signals(number).name}: stopped {where}", file=sys.stderr)
         return 128 + number
 
     def failed(self, text: str, code: int, error: BaseException | None) -> int:

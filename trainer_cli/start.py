@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -160,7 +159,7 @@ def execute(prepared: Prepared, traceback: bool, apart: bool = False) -> int:
         if strategy["name"] != "single" and "RANK" not in os.environ:
             code = execute_ranks(prepared.run_dir, strategy, traceback)
         elif apart:
-            code = subprocess.run([sys.executable, *rank_command(prepared.run_dir, traceback)]).returncode
+            code = execute_alone(prepared.run_dir, traceback)
         else:
             from trainer_cli import rank
 
@@ -223,9 +222,27 @@ def execute_ranks(run_dir: Path, strategy: Mapping[str, Any], traceback: bool) -
     if not text:
         how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
         text = f"the run failed: process {failure.rank} {how}; more is in {run_dir / 'ranks'}"
+    report_failure(run_dir, text)
+    return 2 if code == 2 else 1
+
+
+def execute_alone(run_dir: Path, traceback: bool) -> int:
+    """Run it in a process of its own and wait for it."""
+    from trainer_cli.launch import run_alone
+
+    code = run_alone(rank_command(run_dir, traceback))
+    if code < 0 and -code in (signal.SIGINT, signal.SIGTERM):  # before it had begun
+        return 128 - code
+    if code < 0:
+        report_failure(run_dir, f"the run failed: its process was killed by {signal.Signals(-code).name}")
+        return 1
+    return code
+
+
+def report_failure(run_dir: Path, text: str) -> None:
+    """Say it and note it, for a process that could not."""
     print(text, file=sys.stderr)
     Record.load(run_dir).end("failed", error=text.rstrip().splitlines()[-1])
-    return 2 if code == 2 else 1
 
 
 def process_count(strategy: Mapping[str, Any]) -> int:

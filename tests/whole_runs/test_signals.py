@@ -24,6 +24,7 @@ STRATEGIES = {
     ],
 }
 
+MLP = ["model=mlp", "model.in_features=4", "model.out_features=2", "loss=cross_entropy"]
 SLOW = """\
 import pathlib
 import time
@@ -91,15 +92,47 @@ def test_an_interrupted_run_ends_as_if_nothing_had_been(project, undisturbed, st
         assert (project.last / file).read_bytes() == (whole / file).read_bytes(), file
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["int", "term"])
+def test_a_sweep_that_is_stopped_saves_its_job_and_ends_in_its_table(project, number):
+    started = project.start("-m", *RUN, "args.num_train_epochs=1e5", "args.seed=1,2")
+    project.wait_for_rows(3)
+    send = os.killpg if number == signal.SIGINT else os.kill
+    send(started.process.pid, number)
+    ended = started.end()
+    assert ended.code == 128 + number, ended.text
+    assert len(project.runs) == 1 and project.record()["status"] == "preempted"
+    assert (project.last / f"checkpoint-{project.record()['step']}").is_dir()
+    assert "1 jobs" in ended.out and "preempted" in ended.out and "Traceback" not in ended.text
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["int", "term"])
+def test_a_run_that_is_stopped_before_its_first_step_says_so(project, wait, number):
+    started = project.start(*RUN)
+    wait(lambda: project.runs and (project.last / "train.log").exists())
+    started.process.send_signal(number)
+    ended = started.end()
+    assert ended.code == 128 + number, ended.text
+    assert project.record()["status"] == "preempted"
+    assert "stopped with no step to save" in ended.err and "Traceback" not in ended.text
+
+
+def test_an_evaluation_that_is_stopped_leaves_at_once(shell, wait):
+    (shell.folder / "slow.py").write_text(SLOW)
+    words = ["data.eval._target_=slow.Slow", "args.stages=[eval]", "args.eval_strategy=no"]
+    started = shell.start("data=python", *words, *MLP)
+    wait((shell.folder / "waiting").exists)
+    started.process.send_signal(signal.SIGINT)
+    ended = started.end(timeout=5)
+    assert ended.code == 130 and "Traceback" not in ended.text
+    assert shell.record()["status"] == "preempted"
+
+
 def test_a_second_signal_leaves_at_once(shell, wait):
     (shell.folder / "slow.py").write_text(SLOW)
     started = shell.start(
         "data=python",
         "data.train._target_=slow.Slow",
-        "model=mlp",
-        "model.in_features=4",
-        "model.out_features=2",
-        "loss=cross_entropy",
+        *MLP,
         "args.eval_strategy=no",
         "args.stages=[train]",
         "args.train_sampling_strategy=sequential",

@@ -57,6 +57,7 @@ class Record:
         record = cls(run_dir, {"id": run_id, "name": name, "status": "running", **fields})
         # In UTC and to the microsecond, as runs are put in order by it.
         record.update(created=now().astimezone(datetime.UTC).isoformat())
+        record.start()
         return record
 
     @classmethod
