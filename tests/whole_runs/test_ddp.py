@@ -141,6 +141,16 @@ def test_torchrun_and_the_configuration_have_to_agree(project, words, fragments)
     assert not started.processes()
 
 
+def test_what_the_ranks_refuse_is_said_once_and_leaves_nothing(project):
+    started = project.start("+recipe=spirals", *DDP, "data.train.size=19", "args.dataloader_drop_last=true")
+    ended = started.end()
+    assert ended.code == 2, ended.text
+    assert ended.err.count("error: ") == 1 and len(ended.err.splitlines()) == 2
+    assert "the 19 training rows do not fill one batch of 20" in ended.err
+    assert not project.outputs.exists()
+    assert not started.processes()
+
+
 def test_an_exception_in_one_rank_is_shown_once(shell):
     (shell.folder / "faulty.py").write_text(FAULTY)
     started = shell.start(
