@@ -15,7 +15,7 @@ import trainer_cli
 
 PACKAGE = Path(trainer_cli.__file__).parent
 
-COMMAND_LINE = ("cli", "start", "rank", "launch", "sweep", "plan", "listing", "__main__")
+COMMAND_LINE = ("cli", "prepare", "start", "rank", "launch", "sweep", "plan", "listing", "__main__")
 GROUPS = (
     "model",
     "data",

@@ -1,152 +1,17 @@
-"""From a command line to a run: its configuration, its directory, what it goes on from, its processes."""
+"""Starting a prepared run: in this process, in one of its own, or in several; the exit code out."""
 
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from trainer_cli.config.compose import Composition, apply, choices, compose, dump, load
 from trainer_cli.config.errors import UserError
-from trainer_cli.runs.find import Found, find
-from trainer_cli.runs.record import CONFIG, FILE, Record, identity, provenance
-
-
-@dataclass
-class Prepared:
-    """A run that is ready to be started; `notes` is what to say before, `done` that nothing is left to do.
-
-    `before` holds the texts of an old run's files that going on with it has changed.
-    """
-
-    run_dir: Path
-    config: dict[str, Any]
-    fresh: bool
-    notes: list[str] = field(default_factory=list)
-    done: bool = False
-    before: dict[Path, str] = field(default_factory=dict)
-
-
-def prepare(overrides: Sequence[str], config_dirs: Sequence[str], argv: Sequence[str]) -> Prepared:
-    """Compose, check, and make the run's directory or find the one to go on in; raises UserError."""
-    composition = compose(overrides, config_dirs=config_dirs, strict=False)
-    resume = composition.config.get("resume")
-    if resume is not None:
-        chosen = choices(overrides, config_dirs=config_dirs)
-        root = Path(composition.config["args"]["output_dir"])
-        found = find(str(resume), root, chosen)
-        if found is not None:
-            return go_on(found, overrides, config_dirs, argv)
-    if composition.problems:
-        raise UserError.many(composition.problems)
-    return begin(composition, argv)
-
-
-def begin(composition: Composition, argv: Sequence[str]) -> Prepared:
-    """A fresh run."""
-    words = without_resume(composition.overrides)
-    record = create(composition.config, composition.choices, composition.folders, argv, overrides=words)
-    return Prepared(record.run_dir, composition.config, fresh=True, notes=list(composition.warnings))
-
-
-def create(
-    config: dict[str, Any],
-    chosen: Mapping[str, str],
-    folders: Sequence[Path],
-    argv: Sequence[str],
-    **fields: Any,
-) -> Record:
-    """The directory of a new run, with its record and its configuration."""
-    config["resume"] = None
-    name = config["run"]["name"] or chosen.get("recipe", "run").replace(",", "-")
-    record = Record.create(
-        Path(config["args"]["output_dir"]),
-        name,
-        {
-            "identity": identity(config),
-            "choices": dict(chosen),
-            "argv": list(argv),
-            "project": [str(folder) for folder in folders],
-            "seed": config["args"]["seed"],
-            "resume_from": None,
-            **provenance(),
-            **fields,
-        },
-    )
-    dump(config, record.run_dir / CONFIG, f"run {record.fields['id']}: trainer-cli {' '.join(argv)}")
-    return record
-
-
-def go_on(
-    found: Found,
-    overrides: Sequence[str],
-    config_dirs: Sequence[str],
-    argv: Sequence[str],
-) -> Prepared:
-    """The run that was found, under its own configuration with today's values on top."""
-    record, fields = found.record, found.record.fields
-    folders = [Path(folder) for folder in fields["project"]]
-    before = load(record.run_dir / CONFIG, folders=folders)
-    today = without_resume(overrides)
-    config = apply(before, today, chosen=fields["choices"], config_dirs=config_dirs)
-    notes = [
-        f"resuming {record.run_dir}"
-        + (f" at {found.checkpoint.name}" if found.checkpoint else " from its start")
-    ]
-    notes += [f"rejected {reason}" for reason in found.rejected]
-    changes = [f"{key}: {old!r} -> {new!r}" for key, old, new in differences(before, config)]
-    notes += [f"changed {change}" for change in changes]
-    values = [word for word in today if word.lstrip("+").partition("=")[0] not in fields["choices"]]
-    words = [word for word in fields["overrides"] if word not in values] + values
-    notes += [
-        f"not applied: the recipe or a default now says {key}={new!r}, the run keeps {old!r}"
-        for key, old, new in edits(config, words, config_dirs)
-    ]
-    if record.status == "finished" and not changes and found.newest:
-        return Prepared(record.run_dir, config, False, [f"{record.run_dir} is finished"], done=True)
-    changed = [record.run_dir / CONFIG, record.run_dir / FILE] if found.newest else []
-    texts = {path: path.read_text(encoding="utf-8") for path in changed}
-    if not found.newest:
-        record = create(config, fields["choices"], folders, argv, overrides=words, parent=fields["id"])
-        shutil.copy(found.record.run_dir / "metrics.jsonl", record.run_dir)
-        notes.append(
-            f"a newer checkpoint exists there, so this goes on as a run of its own: {record.run_dir}"
-        )
-    else:
-        dump(config, record.run_dir / CONFIG, f"run {fields['id']}: trainer-cli {' '.join(argv)}")
-    checkpoint = None if found.checkpoint is None else str(found.checkpoint.resolve())
-    record.update(resume_from=checkpoint, overrides=words)
-    return Prepared(record.run_dir, config, fresh=not found.newest, notes=notes, before=texts)
-
-
-def without_resume(overrides: Sequence[str]) -> list[str]:
-    """The overrides of a run itself."""
-    return [override for override in overrides if not override.lstrip("+").startswith("resume=")]
-
-
-def edits(
-    config: Mapping[str, Any], words: Sequence[str], config_dirs: Sequence[str]
-) -> list[tuple[str, Any, Any]]:
-    """Where the run's configuration differs from what its overrides compose now: the files were edited."""
-    try:
-        now = compose(words, config_dirs=config_dirs)
-    except UserError:  # the recipe may be gone; the run does not need it
-        return []
-    return list(differences(config, now.config))
-
-
-def differences(old: Any, new: Any, key: str = "") -> Iterator[tuple[str, Any, Any]]:
-    """Every dotted key whose value differs, with both values; None where a side lacks it."""
-    if isinstance(old, Mapping) and isinstance(new, Mapping):
-        for name in dict.fromkeys([*old, *new]):
-            yield from differences(old.get(name), new.get(name), f"{key}.{name}" if key else str(name))
-    elif old != new:
-        yield key, old, new
+from trainer_cli.prepare import Prepared, prepare, take_back
+from trainer_cli.runs.record import Record
 
 
 def execute(prepared: Prepared, traceback: bool, apart: bool = False) -> int:
@@ -175,14 +40,6 @@ def execute(prepared: Prepared, traceback: bool, apart: bool = False) -> int:
 def rank_command(run_dir: Path, traceback: bool) -> list[str]:
     """Python's arguments for one process of a run."""
     return ["-m", "trainer_cli.rank", str(run_dir), *(["--traceback"] if traceback else [])]
-
-
-def take_back(prepared: Prepared) -> None:
-    """Remove the directory of a fresh run, and leave that of an old one as it was."""
-    if prepared.fresh:
-        discard(prepared.run_dir)
-    for path, text in prepared.before.items():
-        path.write_text(text, encoding="utf-8")
 
 
 def execute_under_launcher(
@@ -257,11 +114,3 @@ def process_count(strategy: Mapping[str, Any]) -> int:
             right="strategy.num_processes=2",
         )
     return torch.cuda.device_count()
-
-
-def discard(run_dir: Path) -> None:
-    """Remove the directory of a run that never began, and those above it that it alone was in."""
-    shutil.rmtree(run_dir, ignore_errors=True)
-    for folder in (run_dir.parent, run_dir.parent.parent):
-        if folder.is_dir() and not any(folder.iterdir()):
-            folder.rmdir()

@@ -10,6 +10,7 @@ from rich.table import Table
 from trainer_cli import start
 from trainer_cli.config.compose import compose, sweep
 from trainer_cli.config.errors import UserError
+from trainer_cli.prepare import begin
 from trainer_cli.runs.console import console
 from trainer_cli.runs.listing import best_score, final_scores
 from trainer_cli.runs.record import Record
@@ -31,7 +32,7 @@ def run_sweep(
         print(f"job {number} of {len(jobs)}: {label}", file=sys.stderr)
         for warning in composition.warnings:
             print(warning, file=sys.stderr)
-        prepared = start.begin(composition, argv)
+        prepared = begin(composition, argv)
         code = start.execute(prepared, traceback, apart=True)
         finished.append((label, Record.load(prepared.run_dir) if code != 2 else None, code))
         if code in (130, 143):
