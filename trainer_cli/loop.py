@@ -60,11 +60,12 @@ def train_step(engine: Engine, micro_batches: list[MicroBatch]) -> Update:
     engine.evaluation = None
     # The processes' gradients come out averaged; their sum over the global count is what is wanted.
     scale = strategy.world_size / max(items, 1)
-    engine.model.train()
-    for micro in micro_batches[:-1]:
+    if not engine.module.training:  # as after an evaluation; the walk through a model's modules takes time
+        engine.model.train()
+    for micro, count in zip(micro_batches[:-1], counts[:-1], strict=True):
         with strategy.without_sync(engine.model):
-            state.window_losses.append(forward_backward(engine, micro, scale))
-    state.window_losses.append(forward_backward(engine, micro_batches[-1], scale))
+            state.window_losses.append(forward_backward(engine, micro, count, scale))
+    state.window_losses.append(forward_backward(engine, micro_batches[-1], counts[-1], scale))
     update = Update(clip_gradients(engine), engine.lr)
     optimizer.step()
     scheduler.step()
@@ -77,10 +78,10 @@ def train_step(engine: Engine, micro_batches: list[MicroBatch]) -> Update:
     return update
 
 
-def forward_backward(engine: Engine, micro: MicroBatch, scale: float) -> Tensor:
+def forward_backward(engine: Engine, micro: MicroBatch, count: int, scale: float) -> Tensor:
     """Add a micro-batch's share to the gradients; returns the sum of its losses."""
     with engine.autocast():
-        loss_sum, _ = engine.loss(engine.model, engine.place(micro.inputs))
+        loss_sum, _ = engine.loss(engine.model, engine.place(micro.inputs), count)
     if not micro.real:
         loss_sum = loss_sum * 0
     (loss_sum * scale).backward()  # type: ignore[no-untyped-call]
@@ -174,7 +175,7 @@ def evaluate_set(engine: Engine, loader: EvalLoader) -> Row:
         count = engine.loss.count(batch)
         batch = engine.place(batch)
         with engine.autocast():
-            loss_sum, outputs = engine.loss(engine.module, batch)
+            loss_sum, outputs = engine.loss(engine.module, batch, count)
         for metric in engine.metrics.values():
             metric.update(*engine.loss.scored(outputs, batch), loss_sum, count)
         losses.append(loss_sum)

@@ -52,7 +52,7 @@ def mean_and_gradient(loss: Loss, parts: list[dict[str, Tensor]]) -> tuple[float
     count = sum(loss.count(part) for part in parts)
     total = 0.0
     for part in parts:
-        loss_sum, _ = loss(model, part)
+        loss_sum, _ = loss(model, part, loss.count(part))
         (loss_sum / max(count, 1)).backward()
         total += float(loss_sum.detach())
     assert model.linear.weight.grad is not None
@@ -140,7 +140,7 @@ def test_half_precision_is_summed_in_single() -> None:
             return {"logits": features.bfloat16()}
 
     batch = {"features": torch.zeros(1000, 2), "labels": torch.zeros(1000, dtype=torch.int64)}
-    loss_sum, outputs = make()(Half(), batch)
+    loss_sum, outputs = make()(Half(), batch, 1000)
     assert loss_sum.dtype == torch.float32
     assert float(loss_sum) == pytest.approx(1000 * 0.6931472, rel=1e-5)
     assert outputs["logits"].dtype == torch.bfloat16

@@ -32,7 +32,7 @@ def test_any_split_of_a_batch_has_its_mean(cut: int, outputs: int) -> None:
     parts = [
         {name: tensor[part] for name, tensor in whole.items()} for part in (slice(cut), slice(cut, None))
     ]
-    total = sum(float(loss(Identity(), part)[0]) for part in parts)
+    total = sum(float(loss(Identity(), part, loss.count(part))[0]) for part in parts)
     count = sum(loss.count(part) for part in parts)
     expected = nn.functional.mse_loss(whole["features"], whole["labels"])
     assert count == 10
@@ -42,14 +42,13 @@ def test_any_split_of_a_batch_has_its_mean(cut: int, outputs: int) -> None:
 @pytest.mark.parametrize("shapes", [((8, 1), (8,)), ((8,), (8, 1)), ((8,), (8,)), ((8, 1), (8, 1))])
 def test_a_last_dimension_of_one_may_lack(shapes: tuple[tuple[int, ...], tuple[int, ...]]) -> None:
     given_batch = batch(*shapes[0], labels=shapes[1])
-    loss_sum, _ = MeanSquaredError()(Identity(), given_batch)
+    loss_sum, _ = MeanSquaredError()(Identity(), given_batch, 8)
     expected = (given_batch["features"].flatten() - given_batch["labels"].flatten()).square().sum()
     assert float(loss_sum) == pytest.approx(float(expected), rel=1e-12)
 
 
 def test_half_precision_is_summed_in_single() -> None:
-    loss_sum, _ = MeanSquaredError()(
-        Identity(), {"features": torch.ones(1000, 1, dtype=torch.bfloat16), "labels": torch.zeros(1000)}
-    )
+    rows = {"features": torch.ones(1000, 1, dtype=torch.bfloat16), "labels": torch.zeros(1000)}
+    loss_sum, _ = MeanSquaredError()(Identity(), rows, 1000)
     assert loss_sum.dtype == torch.float32
     assert float(loss_sum) == 1000.0

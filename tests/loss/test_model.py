@@ -41,7 +41,7 @@ def mean_and_gradients(loss: ModelLoss, model: nn.Module, *parts: dict[str, Tens
     count = max(1, sum(loss.count(part) for part in parts))
     total = 0.0
     for part in parts:
-        loss_sum, _ = loss(model, part)
+        loss_sum, _ = loss(model, part, loss.count(part))
         (loss_sum / count).backward()
         total += float(loss_sum.detach())
     gradients = [parameter.grad.flatten() for parameter in model.parameters() if parameter.grad is not None]
@@ -104,6 +104,6 @@ def test_a_model_that_returns_a_dict_serves_without_labels_too() -> None:
 
     loss, batch = ModelLoss(shift_labels=False), {"features": torch.zeros(3, 2)}
     assert loss.count(batch) == 3
-    loss_sum, outputs = loss(Reconstruction(), batch)
+    loss_sum, outputs = loss(Reconstruction(), batch, loss.count(batch))
     assert float(loss_sum) == 3.0
     assert outputs.keys() == {"loss"}

@@ -28,8 +28,12 @@ class Loss(ABC):
         """Items that a batch (still on the CPU) contributes to the mean."""
 
     @abstractmethod
-    def __call__(self, model: nn.Module, batch: Mapping[str, Tensor]) -> tuple[Tensor, Outputs]:
-        """Run the model; the scalar sum of the items' losses, and what the model returned."""
+    def __call__(self, model: nn.Module, batch: Mapping[str, Tensor], count: int) -> tuple[Tensor, Outputs]:
+        """Run the model; the scalar sum of the items' losses, and what the model returned.
+
+        `count` is what `count` gave for the batch before it went to the device: counting again there would
+        wait for it.
+        """
 
     def scored(self, outputs: Outputs, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Logits and the labels that they are scored against, position by position."""

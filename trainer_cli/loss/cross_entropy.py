@@ -32,7 +32,7 @@ class CrossEntropy(Loss):
     def count(self, batch: Mapping[str, Tensor]) -> int:
         return count_labels(batch, self.shift_labels)
 
-    def __call__(self, model: nn.Module, batch: Mapping[str, Tensor]) -> tuple[Tensor, Outputs]:
+    def __call__(self, model: nn.Module, batch: Mapping[str, Tensor], count: int) -> tuple[Tensor, Outputs]:
         labels = batch["labels"]
         outputs = model(**{name: tensor for name, tensor in batch.items() if name != "labels"})
         logits = at_least_float32(returned(outputs, "logits", OTHERWISE))

@@ -17,7 +17,7 @@ class MeanSquaredError(Loss):
     def count(self, batch: Mapping[str, Tensor]) -> int:
         return count_labels(batch, shift_labels=False)
 
-    def __call__(self, model: nn.Module, batch: Mapping[str, Tensor]) -> tuple[Tensor, Outputs]:
+    def __call__(self, model: nn.Module, batch: Mapping[str, Tensor], count: int) -> tuple[Tensor, Outputs]:
         labels = batch["labels"]
         outputs = model(**{name: tensor for name, tensor in batch.items() if name != "labels"})
         logits = at_least_float32(returned(outputs, "logits", OTHERWISE))

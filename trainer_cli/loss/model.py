@@ -24,9 +24,8 @@ class ModelLoss(Loss):
     def count(self, batch: Mapping[str, Tensor]) -> int:
         return count_labels(batch, self.shift_labels)
 
-    def __call__(self, model: nn.Module, batch: Mapping[str, Tensor]) -> tuple[Tensor, Outputs]:
+    def __call__(self, model: nn.Module, batch: Mapping[str, Tensor], count: int) -> tuple[Tensor, Outputs]:
         outputs = model(**batch)
         loss = returned(outputs, "loss", OTHERWISE)
-        count = count_labels(batch, self.shift_labels)
         # Without items the model's mean is 0/0; its sum is nothing.
         return (loss * count if count else loss.nan_to_num() * 0), outputs
