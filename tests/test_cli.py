@@ -140,6 +140,7 @@ def answer(folder: Path, *words: str) -> tuple[int, str, str, set[str]]:
         (["plan", "+recipe=glue", "args.seed=x"], 2, "a whole number >= 0"),
         (["+recipe=glue", "resume=latest"], 2, "no run below outputs"),
         (["runs", "."], 0, "0 runs"),
+        (["import-args", "/dev/null"], 0, "transformers' default"),
     ],
     ids=str,
 )

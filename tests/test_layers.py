@@ -15,7 +15,19 @@ import trainer_cli
 
 PACKAGE = Path(trainer_cli.__file__).parent
 
-COMMAND_LINE = ("cli", "prepare", "start", "rank", "launch", "sweep", "plan", "listing", "__main__")
+COMMAND_LINE = (
+    "cli",
+    "prepare",
+    "start",
+    "rank",
+    "launch",
+    "sweep",
+    "plan",
+    "preview",
+    "listing",
+    "import_args",
+    "__main__",
+)
 GROUPS = (
     "model",
     "data",
@@ -34,7 +46,7 @@ LAYERS = (
     ("state", "config", "seed", "imports"),
     GROUPS,
     ("engine",),
-    ("loop", "predict", "checks", "summary"),
+    ("loop", "nonfinite", "restore", "predict", "checks", "summary"),
     ("runner",),
     COMMAND_LINE,
 )
@@ -43,10 +55,16 @@ LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts}
 MAY_IMPORT = {
     "hydra": {*COMMAND_LINE, "config", "runner"},
     "omegaconf": {*COMMAND_LINE, "config", "runner"},
-    "rich": {"rank", "sweep", "plan", "listing", "callbacks", "runs"},
+    "rich": {"rank", "sweep", "plan", "preview", "listing", "callbacks", "runs"},
     "accelerate": {"strategy"},
 }
-INSIDE_FUNCTIONS = {"transformers", "datasets", "pyarrow", "scipy", "sklearn", "tokenizers", "peft"}
+INSIDE_FUNCTIONS = {"transformers", "datasets", "pyarrow", "scipy", "sklearn", "tokenizers", "peft"} | {
+    "bitsandbytes",
+    "optimi",
+    "pytorch_optimizer",
+    "schedulefree",
+    "torchao",
+}
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The README says what is so: its tree is the tree, its commands compose, its Python runs."""
+"""The documents say what is so: the tree is the tree, commands compose, Python runs."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from trainer_cli.config.errors import UserError
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
+CODE = (ROOT / "docs" / "code.md").read_text()
+PAGES = README + (ROOT / "docs" / "training.md").read_text()
 
 
 def tree() -> str:
@@ -37,7 +39,7 @@ def phrase(path: Path) -> str:
 
 
 def commands() -> list[list[str]]:
-    lines = re.findall(r"^\$ ((?:trainer-cli|torchrun).*)$", README, re.MULTILINE)
+    lines = re.findall(r"^\$ ((?:trainer-cli|torchrun).*)$", PAGES, re.MULTILINE)
     return [
         shlex.split(line.replace("torchrun --standalone --nproc-per-node 2 -m trainer_cli", "trainer-cli"))
         for line in lines
@@ -45,7 +47,7 @@ def commands() -> list[list[str]]:
 
 
 def test_the_tree_is_the_tree():
-    assert tree() in README
+    assert tree() in CODE
 
 
 @pytest.mark.parametrize("words", commands(), ids=" ".join)

@@ -145,6 +145,70 @@ def test_a_stream_goes_on_at_its_row(tmp_path: Path, workers: int) -> None:
         )
 
 
+RANDOM = (
+    *GIVEN,
+    "data.train._target_=small_run.Augmented",
+    "data.eval._target_=small_run.Augmented",
+    "data.collate_fn={_target_: small_run.masked, _partial_: true}",
+)
+
+
+@pytest.mark.parametrize("sampling", ["random", "group_by_length"])
+def test_data_drawn_at_random_is_drawn_again(tmp_path: Path, sampling: str) -> None:
+    given = (*RANDOM, f"args.train_sampling_strategy={sampling}")
+    run(tmp_path / "whole", *given)
+    for step in (1, 5, 6, 9):
+        target = resumed(tmp_path / "whole", step, tmp_path / f"from-{step}", *given)
+        assert_same_run(target, tmp_path / "whole")
+
+
+@pytest.mark.slow
+def test_workers_draw_the_same(tmp_path: Path) -> None:
+    ahead = (*RANDOM, "args.dataloader_num_workers=2")
+    run(tmp_path / "whole", *ahead)
+    for step in (4, 9):
+        target = resumed(tmp_path / "whole", step, tmp_path / f"from-{step}", *ahead)
+        assert_same_run(target, tmp_path / "whole")
+    run(tmp_path / "without", *RANDOM)
+    rows = [(tmp_path / name / FILE).read_text() for name in ("without", "whole")]
+    assert rows[0] == rows[1]
+    assert digests(tmp_path / "without" / "model") == digests(tmp_path / "whole" / "model")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_stream_drawn_at_random_is_drawn_again(tmp_path: Path, workers: int) -> None:
+    given = (
+        *RANDOM,
+        "data.train._target_=small_run.AugmentedStream",
+        f"args.max_steps={LAST}",
+        f"args.dataloader_num_workers={workers}",
+    )
+    run(tmp_path / "whole", *given)
+    for step in (4, 9):
+        target = resumed(tmp_path / "whole", step, tmp_path / f"from-{step}", *given)
+        assert_same_run(target, tmp_path / "whole")
+
+
+def test_the_seed_of_the_data_is_another_than_that_of_the_weights(tmp_path: Path) -> None:
+    rows = {}
+    for name, seeds in {
+        "same": (),
+        "named": ("args.data_seed=42",),
+        "data": ("args.data_seed=7",),
+        "weights": ("args.seed=7", "args.data_seed=42"),
+    }.items():
+        with built(tmp_path / name, *RANDOM, *seeds) as engine:
+            batches = [*engine.train_loader.updates(0, 0, engine.train_loader.global_batch)]
+            features = [batch.micro_batches[0].inputs["features"].tolist() for batch in batches]
+            weights = [parameter.tolist() for parameter in engine.parameters]
+            rows[name] = ([batch.rows for batch in batches], features, weights)
+    assert rows["named"] == rows["same"]
+    assert all(rows["data"][part] != rows["same"][part] for part in (0, 1))
+    assert rows["data"][2] == rows["same"][2] != rows["weights"][2]
+    assert rows["weights"][:2] == rows["same"][:2]
+
+
 def test_an_early_stop_comes_when_it_would_have_come(tmp_path: Path) -> None:
     given = (
         *GIVEN,
@@ -167,9 +231,10 @@ def test_going_on_under_another_batch_reads_each_row_of_the_epoch_once(tmp_path:
     wider = (*GIVEN, "args.per_device_train_batch_size=6", "args.max_steps=9")
     seen: list[int] = []
     with built(tmp_path / "copy", *wider, resume_from=tmp_path / "whole" / "checkpoint-3") as engine:
-        for samples, micro_batches in loop.updates_of_epoch(engine):
-            assert samples == sum(len(micro.inputs["labels"]) for micro in micro_batches)
-            seen.append(samples)
+        for batch in loop.batches_of_epoch(engine):
+            rows = sum(len(micro.inputs["labels"]) for micro in batch.micro_batches)
+            assert rows == len(batch.rows)
+            seen.append(rows)
     assert seen == [12, 9]  # 45 less the 24 of three updates of 8
 
 

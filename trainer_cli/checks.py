@@ -8,20 +8,27 @@ from torch import nn
 from torch.utils.data import IterableDataset
 
 from trainer_cli.config.errors import UserError
-from trainer_cli.data.loader import KnowsLengths, fetch
+from trainer_cli.data.loader import KnowsLengths
+from trainer_cli.data.reader import Reader
 from trainer_cli.data.source import Splits
 from trainer_cli.engine import Engine, score_name
-from trainer_cli.loss import CrossEntropy, Loss, MeanSquaredError, ModelLoss
+from trainer_cli.loss import CrossEntropy, Elementwise, Loss, MeanSquaredError, ModelLoss
 from trainer_cli.model import storage
 from trainer_cli.model.introspection import needed_names, takes_labels
+from trainer_cli.optim import InBackward
 
 
 def check_inputs(module: nn.Module, loss: Loss, splits: Splits) -> None:
     """Whether a row of the data has what the model and the loss need; a stream is not looked at."""
+    if not isinstance(loss, Loss):
+        raise UserError(
+            f"loss._target_ gives a {type(loss).__name__}, which has no sum and count of items",
+            right="loss=elementwise loss.function._target_=..., or a class of your own on loss.Loss",
+        )
     datasets = [dataset for dataset in (splits.train, *splits.eval.values()) if dataset is not None]
     if not datasets or isinstance(datasets[0], IterableDataset):
         return
-    names = list(fetch(datasets[0], [0], splits.collate_fn))
+    names = list(Reader(datasets[0], splits.collate_fn, seed=0, epoch=0)[[0]])
     row = f"a row of the data has {', '.join(names)}"
     model = type(module).__name__
     if isinstance(loss, ModelLoss) and "labels" in names and not takes_labels(module):
@@ -29,7 +36,7 @@ def check_inputs(module: nn.Module, loss: Loss, splits: Splits) -> None:
             f"loss=model, but {model}.forward takes no labels, so it cannot compute a loss",
             right="loss=cross_entropy, or loss=mse for a regression",
         )
-    if isinstance(loss, CrossEntropy | MeanSquaredError):
+    if isinstance(loss, CrossEntropy | Elementwise | MeanSquaredError):
         if "labels" not in names:
             raise UserError(f"{type(loss).__name__} needs labels, and {row}", right='name them "labels"')
         names.remove("labels")
@@ -54,10 +61,40 @@ def check_engine(engine: Engine) -> None:
         raise UserError(
             "args.stages has predict, but there is no data to predict", right="data.test_file=FILE"
         )
+    if args.logging_strategy == "epoch" and engine.train_loader.size is None:
+        raise UserError(
+            "args.logging_strategy=epoch needs to know where an epoch ends, and the data is a stream",
+            right="args.logging_strategy=steps",
+        )
+    if isinstance(engine.optimizer, InBackward):
+        check_in_backward(engine)
     if engine.scores:
         score_name(args.metric_for_best_model or "loss", engine.scores)
     if engine.tokenizer is not None and storage.is_transformers_model(engine.module):
         check_fit(engine)
+
+
+def check_in_backward(engine: Engine) -> None:
+    """Whether an optimizer of the user's own that works in the backward pass is asked for what it cannot.
+
+    Of the built-in ones the configuration's rules say it, each point by itself.
+    """
+    args = engine.args
+    if (
+        args.gradient_accumulation_steps > 1
+        or args.max_grad_norm > 0
+        or args.max_grad_value is not None
+        or args.auto_find_batch_size
+        or args.on_nonfinite == "skip"
+        or engine.scaler.is_enabled()
+        or engine.strategy.world_size > 1
+    ):
+        raise UserError(
+            f"{type(engine.optimizer).__name__} updates weights within the backward pass, so gradients are"
+            " neither accumulated, clipped, scaled, skipped nor exchanged between processes",
+            right="strategy=single args.gradient_accumulation_steps=1 args.max_grad_norm=0"
+            " args.max_grad_value=null args.auto_find_batch_size=false args.on_nonfinite=stop",
+        )
 
 
 def check_fit(engine: Engine) -> None:

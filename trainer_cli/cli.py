@@ -19,10 +19,11 @@ trainer-cli trains, evaluates and checkpoints PyTorch models from composed YAML.
   trainer-cli +recipe=glue resume=latest                 go on where it stopped
 
 Verbs, each with the overrides of a run:
-  plan           what would run, and whether it can; trains nothing
-  list [GROUP]   recipes, and the options of each group
-  show [KEY]     value and meaning of a field, and what set it
-  runs [DIR]     the runs below a directory (outputs)
+  plan               what would run, and whether it can; trains nothing
+  list [GROUP]       recipes, and the options of each group
+  show [KEY]         value and meaning of a field, and what set it
+  runs [DIR]         the runs below a directory (outputs)
+  import-args FILE   transformers' TrainingArguments (JSON, YAML) as a recipe
 
 Flags, anywhere on the line:
   -m, --multirun       a run for each value: optim.lr=1e-5,3e-5 args.seed=1,2,3
@@ -191,6 +192,16 @@ def runs(line: CommandLine, _: Sequence[str]) -> int:
     return 0
 
 
+def import_args(line: CommandLine, _: Sequence[str]) -> int:
+    """A recipe from the arguments of transformers' Trainer."""
+    from trainer_cli.import_args import print_recipe
+
+    file = one_word(line)
+    if file is None:
+        raise UserError("import-args needs a file", right="trainer-cli import-args training_args.json")
+    return print_recipe(file, line.config_dirs)
+
+
 def one_word(line: CommandLine) -> str | None:
     """The word that the verb takes, if it was given; raises UserError for several."""
     if len(line.words) > 1:
@@ -204,5 +215,6 @@ VERBS: dict[str, Callable[[CommandLine, Sequence[str]], int]] = {
     "list": list_options,
     "show": show,
     "runs": runs,
+    "import-args": import_args,
     "welcome": welcome,
 }

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from torch import nn
+from torch.amp import GradScaler
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
@@ -17,10 +18,12 @@ from trainer_cli.callbacks import Callback
 from trainer_cli.checkpoint import Checkpoints
 from trainer_cli.config.errors import UserError
 from trainer_cli.config.schema import Args
-from trainer_cli.data.loader import Batch, EvalLoader, TrainLoader
+from trainer_cli.data.loader import EvalLoader, TrainLoader
+from trainer_cli.data.reader import Batch
 from trainer_cli.data.source import Labels
 from trainer_cli.loss import Loss
 from trainer_cli.metrics import Metric
+from trainer_cli.optim.averaging import Averaging
 from trainer_cli.state import TrainState
 from trainer_cli.strategy import Strategy
 from trainer_cli.tracker import Tracker
@@ -32,9 +35,10 @@ Row = dict[str, float]
 class Engine:
     """Everything that a run is made of.
 
-    `model` is what training calls (wrapped by the strategy), `module` the bare model below it.
+    `model` is what training calls (wrapped by the strategy), `module` the bare model below it; `averaging`
+    has the weights to evaluate and keep. `args` has counts of steps where the configuration has shares.
     `model_inputs` are the names that its forward takes and `labels`, None if it takes any. `total_steps` is
-    the number of updates after which training is done. `scores` are the names that an evaluation row will
+    the number of updates that training has. `scores` are the names that an evaluation row will
     have, each with whether more of it is better. `summary` is what a user should know before the first step,
     `fingerprint` by what the data can be told to be the same again.
     """
@@ -51,6 +55,8 @@ class Engine:
     loss: Loss
     optimizer: Optimizer
     scheduler: LRScheduler
+    scaler: GradScaler
+    averaging: Averaging
     total_steps: int
     train_loader: TrainLoader
     eval_loaders: dict[str, EvalLoader]
@@ -70,7 +76,7 @@ class Engine:
         self._listeners = {
             event: [part for part in self.callbacks.values() if listens(part, event)]
             for event in vars(Callback)
-            if event.startswith("on_")
+            if event.startswith("on_") or event == "measure"
         }
 
     def notify(self, event: str, *values: Any) -> None:
@@ -78,9 +84,15 @@ class Engine:
         for part in self._listeners[event]:
             getattr(part, event)(self, *values)
 
-    def log(self, row: Row) -> None:
-        """Give a row to the trackers and then to the callbacks."""
-        full = {"step": self.state.step, "epoch": round(self.epoch, 4), **row}
+    def measure(self) -> Row:
+        """What the callbacks add to a training row."""
+        return {
+            name: value for part in self._listeners["measure"] for name, value in part.measure(self).items()
+        }
+
+    def log(self, row: Row, step: int | None = None) -> None:
+        """Give a row, of the current step or another, to the trackers and then to the callbacks."""
+        full = {"step": self.state.step if step is None else step, "epoch": round(self.epoch, 4), **row}
         for tracker in self.trackers.values():
             tracker.log(full)
         self.notify("on_log", full)
@@ -95,6 +107,20 @@ class Engine:
             for name, tensor in batch.items()
             if names is None or name in names
         }
+
+    def fit_micro_batch(self, rows: int) -> None:
+        """Train on micro-batches of at most so many rows from here on; the global batch stays."""
+        loader = self.train_loader
+        whole = loader.per_device * loader.accumulation
+        rows = max(size for size in range(1, rows + 1) if whole % size == 0)
+        self.state.micro_batch = rows
+        if rows < loader.per_device:
+            self.train_loader = loader.with_micro_batch(rows)
+
+    def keep_average(self) -> None:
+        """Training is over: the module has the weights to keep from here on."""
+        self.averaging.settle()
+        self.averaging = Averaging()
 
     @property
     def epoch(self) -> float:

@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
+import dataclasses
+import logging
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from trainer_cli import nonfinite
 from trainer_cli.checkpoint.contents import TrainingState, gather_generators, write
-from trainer_cli.config.errors import UserError
-from trainer_cli.data.loader import EvalLoader, MicroBatch
+from trainer_cli.config.errors import Diverged, UserError
+from trainer_cli.data.loader import EvalLoader, GlobalBatch, MicroBatch
 from trainer_cli.engine import Engine, Row
+from trainer_cli.loss import named_losses
 from trainer_cli.model import storage
+from trainer_cli.optim import InBackward
+from trainer_cli.restore import TRAINED
+from trainer_cli.scheduler import WatchesScore
+from trainer_cli.state import LossWindow, Update
+from trainer_cli.strategy.device import empty_cache, ran_out_of_memory
 
-
-@dataclass(frozen=True)
-class Update:
-    """What an update was made with: the gradient norm before clipping, where it was taken, and the rate."""
-
-    grad_norm: Tensor | None
-    lr: float
+log = logging.getLogger(__name__)
 
 
 def train(engine: Engine) -> None:
@@ -33,28 +35,47 @@ def train(engine: Engine) -> None:
         evaluate(engine)
     while not finished(engine):
         engine.notify("on_epoch_begin")
-        for samples, micro_batches in updates_of_epoch(engine):
-            update = train_step(engine, micro_batches)
-            state.samples += samples
-            engine.notify("on_step_end")
-            if state.step % args.logging_steps == 0 or (args.logging_first_step and state.step == 1):
-                log_update(engine, update)
-            if args.eval_strategy == "steps" and state.step % (args.eval_steps or args.logging_steps) == 0:
-                evaluate(engine)
-            if is_save_due(engine) and not at_epoch_end(engine):
-                save(engine)
-            if finished(engine) and (state.interrupted or not at_epoch_end(engine)):
-                break
-        else:
+        if train_epoch(engine):
             end_epoch(engine)
-    if args.save_strategy != "no" or state.interrupted:
+    if args.save_strategy in ("steps", "epoch") or state.interrupted:
         save(engine)
     engine.notify("on_train_end")
 
 
+def train_epoch(engine: Engine) -> bool:
+    """The updates that are left of the current epoch; whether they came to its end."""
+    args, state = engine.args, engine.state
+    for batch in batches_of_epoch(engine):
+        engine.notify("on_step_begin", batch)
+        try:
+            update = train_step(engine, batch.micro_batches)
+        except (RuntimeError, MemoryError) as error:
+            shrink_micro_batch(engine, error)
+            return False
+        if not update.made and not nonfinite.answer(engine, batch, update):
+            return False
+        state.samples += len(batch.rows)
+        if update.made:
+            engine.notify("on_step_end")
+            if is_log_due(engine):
+                log_update(engine, update)
+            if args.eval_strategy == "steps" and state.step % (args.eval_steps or 1) == 0:
+                evaluate_in_training(engine)
+            if is_save_due(engine) and not at_epoch_end(engine):
+                save(engine)
+            if args.torch_empty_cache_steps and state.step % args.torch_empty_cache_steps == 0:
+                empty_cache(engine.strategy.device)
+        if finished(engine) and (state.interrupted or not at_epoch_end(engine)):
+            return False
+    return True
+
+
 def train_step(engine: Engine, micro_batches: list[MicroBatch]) -> Update:
-    """One update: the gradient of the mean loss over all items of all micro-batches of all processes."""
-    optimizer, scheduler, strategy, state = engine.optimizer, engine.scheduler, engine.strategy, engine.state
+    """One update: the gradient of the mean loss over all items of all micro-batches of all processes.
+
+    It is not made, and `step` not counted, where the gradient is not finite.
+    """
+    optimizer, strategy, scaler, state = engine.optimizer, engine.strategy, engine.scaler, engine.state
     counts = [engine.loss.count(micro.inputs) if micro.real else 0 for micro in micro_batches]
     items, interrupted = strategy.sum([sum(counts), state.signal is not None])
     engine.evaluation = None
@@ -62,54 +83,105 @@ def train_step(engine: Engine, micro_batches: list[MicroBatch]) -> Update:
     scale = strategy.world_size / max(items, 1)
     if not engine.module.training:  # as after an evaluation; the walk through a model's modules takes time
         engine.model.train()
+    losses = []
     for micro, count in zip(micro_batches[:-1], counts[:-1], strict=True):
         with strategy.without_sync(engine.model):
-            state.window_losses.append(forward_backward(engine, micro, count, scale))
-    state.window_losses.append(forward_backward(engine, micro_batches[-1], counts[-1], scale))
-    update = Update(clip_gradients(engine), engine.lr)
-    optimizer.step()
-    scheduler.step()
+            losses.append(forward_backward(engine, micro, count, scale))
+    losses.append(forward_backward(engine, micro_batches[-1], counts[-1], scale))
+    update = finish_gradients(engine, losses, int(items))
+    if update.made:
+        engine.notify("on_optimizer_step_begin")
+        scaler.step(optimizer)
+        engine.notify("on_optimizer_step_end")
+        engine.scheduler.step()
+        engine.averaging.update()
+        state.window.add(losses, update.items)
+        state.step += 1
+    else:
+        state.skipped_steps += 1
+    scaler.update()
     optimizer.zero_grad(set_to_none=True)
-    state.window_items += int(items)
-    state.step += 1
     if interrupted:
         state.interrupted = True
         state.stop = "interrupted"
     return update
 
 
-def forward_backward(engine: Engine, micro: MicroBatch, count: int, scale: float) -> Tensor:
-    """Add a micro-batch's share to the gradients; returns the sum of its losses."""
+def forward_backward(engine: Engine, micro: MicroBatch, count: int, scale: float) -> dict[str, Tensor]:
+    """Add a micro-batch's share to the gradients; returns the sums of its losses by name."""
     with engine.autocast():
-        loss_sum, _ = engine.loss(engine.model, engine.place(micro.inputs), count)
+        loss_sum, outputs = engine.loss(engine.model, engine.place(micro.inputs), count)
     if not micro.real:
         loss_sum = loss_sum * 0
-    (loss_sum * scale).backward()  # type: ignore[no-untyped-call]
-    return loss_sum.detach()
+    engine.notify("on_backward_begin", loss_sum)
+    detached = loss_sum.detach()
+    # A loss that is not finite makes every gradient so, in all processes: no other sign of it is needed.
+    loss_sum.backward(engine.scaler.scale(detached * 0 + scale))  # type: ignore[no-untyped-call]
+    engine.notify("on_backward_end")
+    return {"loss": detached, **{name: loss.detach() * count for name, loss in named_losses(outputs).items()}}
 
 
-def clip_gradients(engine: Engine) -> Tensor | None:
-    """Scale the gradients down to `max_grad_norm`; the norm before that, None where nothing asks for it."""
-    limit = engine.args.max_grad_norm
-    if limit > 0:
-        return nn.utils.clip_grad_norm_(engine.parameters, limit)
-    if (engine.state.step + 1) % engine.args.logging_steps == 0:
-        gradients = [parameter.grad for parameter in engine.parameters if parameter.grad is not None]
-        return nn.utils.get_total_norm(gradients)
-    return None
+def finish_gradients(engine: Engine, losses: list[dict[str, Tensor]], items: int) -> Update:
+    """Clip the gradients; the update to be made of them, if they are finite. Waits for the device once."""
+    args = engine.args
+    if isinstance(engine.optimizer, InBackward):
+        update = Update(losses, items, None, engine.lr, made=True)
+        return dataclasses.replace(update, made=math.isfinite(update.loss_sum()))
+    engine.scaler.unscale_(engine.optimizer)
+    if args.max_grad_norm > 0:
+        norm = nn.utils.clip_grad_norm_(engine.parameters, args.max_grad_norm)
+    else:
+        norm = nn.utils.get_total_norm([p.grad for p in engine.parameters if p.grad is not None])
+    if args.max_grad_value is not None:
+        nn.utils.clip_grad_value_(engine.parameters, args.max_grad_value)
+    grad_norm = float(norm)
+    return Update(losses, items, grad_norm, engine.lr, made=math.isfinite(grad_norm))
 
 
-def updates_of_epoch(engine: Engine) -> Iterator[tuple[int, list[MicroBatch]]]:
-    """The updates that are left of the current epoch."""
+def batches_of_epoch(engine: Engine) -> Iterator[GlobalBatch]:
+    """The batches that are left of the current epoch, less those that a rollback passes over."""
     state, loader = engine.state, engine.train_loader
     if state.samples == 0:
         state.epoch_batch = loader.global_batch
-    return loader.updates(state.epoch, state.samples, state.epoch_batch)
+    for batch in loader.updates(state.epoch, state.samples, state.epoch_batch):
+        if [state.epoch, state.samples] in state.rejected:
+            state.samples += len(batch.rows)
+            state.skipped_steps += 1
+        else:
+            yield batch
+
+
+def shrink_micro_batch(engine: Engine, error: Exception) -> None:
+    """Go on with smaller micro-batches and as many more of them; raises the error if that is no way out."""
+    rows = engine.train_loader.per_device
+    if not engine.args.auto_find_batch_size or not ran_out_of_memory(error) or rows == 1:
+        raise error
+    engine.optimizer.zero_grad(set_to_none=True)
+    empty_cache(engine.strategy.device)
+    engine.fit_micro_batch(rows // 2)
+    loader = engine.train_loader
+    log.warning(
+        "memory ran out with micro-batches of %d rows: from here on an update is made of %d × %d",
+        rows,
+        loader.accumulation,
+        loader.per_device,
+    )
 
 
 def finished(engine: Engine) -> bool:
-    """Whether training is over."""
-    return engine.state.step >= engine.total_steps or engine.state.stop is not None
+    """Whether training is over; an update that was not made counts as one of the run's."""
+    state = engine.state
+    return state.step + state.skipped_steps >= engine.total_steps or state.stop is not None
+
+
+def is_log_due(engine: Engine) -> bool:
+    """Whether the step is one of those whose row is logged."""
+    args, step = engine.args, engine.state.step
+    if args.logging_first_step and step == 1:
+        return True
+    if args.logging_strategy == "epoch":
+        return at_epoch_end(engine)
+    return args.logging_strategy == "steps" and step % args.logging_steps == 0
 
 
 def is_save_due(engine: Engine) -> bool:
@@ -126,48 +198,61 @@ def at_epoch_end(engine: Engine) -> bool:
 
 def end_epoch(engine: Engine) -> None:
     """What is due after a whole pass over the data."""
-    if engine.state.samples == 0:
+    args, state = engine.args, engine.state
+    if state.samples == 0:
         raise UserError("the training data gave no rows")
-    engine.state.epoch += 1
-    engine.state.samples = 0
+    state.epoch += 1
+    state.samples = 0
     engine.notify("on_epoch_end")
-    if engine.args.eval_strategy == "epoch":
-        evaluate(engine)
-    if engine.args.save_strategy == "epoch" or is_save_due(engine):
+    if args.eval_strategy == "epoch":
+        evaluate_in_training(engine)
+    if args.save_strategy == "epoch" or is_save_due(engine):
         save(engine)
 
 
 def log_update(engine: Engine, update: Update) -> None:
-    """Write a training row: the mean loss over the items since the last one; waits for the device."""
-    state = engine.state
-    (loss_sum,) = engine.strategy.sum([state.window_loss_sum()])
-    row: Row = {"train/loss": loss_sum / max(state.window_items, 1), "train/lr": update.lr}
+    """Write a training row: the mean losses over the items since the last one; waits for the device."""
+    window = engine.state.window
+    totals = engine.strategy.sum_by_name(window.totals())
+    row: Row = {f"train/{name}": total / max(window.items, 1) for name, total in totals.items()}
+    row["train/lr"] = update.lr
     if update.grad_norm is not None:
-        row["train/grad_norm"] = float(update.grad_norm)
-    state.clear_window()
-    engine.log(row)
+        row["train/grad_norm"] = update.grad_norm
+    if engine.state.skipped_steps:
+        row["train/skipped_steps"] = engine.state.skipped_steps
+    window.clear()
+    engine.log(row | engine.measure())
+
+
+def evaluate_in_training(engine: Engine) -> None:
+    """Evaluate, once `eval_delay` is over."""
+    args, state = engine.args, engine.state
+    if (state.epoch if args.eval_strategy == "epoch" else state.step) >= args.eval_delay:
+        evaluate(engine)
 
 
 def evaluate(engine: Engine) -> Row:
-    """Score the model on every evaluation set, write the row, and remember it if it is the best."""
-    row: Row = {}
-    for name, loader in engine.eval_loaders.items():
-        prefix = f"eval/{name}/" if name else "eval/"
-        row |= {prefix + metric: value for metric, value in evaluate_set(engine, loader).items()}
+    """Score the weights to keep on every evaluation set, write the row, and remember it if it is the best."""
+    args, row = engine.args, Row()
+    with engine.averaging.applied():
+        for name, loader in engine.eval_loaders.items():
+            prefix = f"eval/{name}/" if name else "eval/"
+            row |= {prefix + metric: value for metric, value in evaluate_set(engine, loader).items()}
     engine.evaluation = row
     engine.log(row)
     engine.notify("on_evaluate", row)
-    if engine.remember_best(row) and engine.args.load_best_model_at_end:
+    if isinstance(engine.scheduler, WatchesScore):
+        engine.scheduler.evaluated(row[engine.score_name(None)])
+    if engine.remember_best(row) and (args.load_best_model_at_end or args.save_strategy == "best"):
         save(engine)
     return row
 
 
 @torch.inference_mode()
 def evaluate_set(engine: Engine, loader: EvalLoader) -> Row:
-    """Mean loss and metrics over every sample once; holds sums, not predictions."""
+    """Mean losses and metrics over every sample once; holds sums, not predictions."""
     engine.module.eval()
-    losses: list[Tensor] = []
-    items = 0
+    window = LossWindow()
     for metric in engine.metrics.values():
         metric.reset()
     engine.notify("on_evaluate_begin", loader)
@@ -178,37 +263,57 @@ def evaluate_set(engine: Engine, loader: EvalLoader) -> Row:
             loss_sum, outputs = engine.loss(engine.module, batch, count)
         for metric in engine.metrics.values():
             metric.update(*engine.loss.scored(outputs, batch), loss_sum, count)
-        losses.append(loss_sum)
-        items += count
+        named = {name: loss * count for name, loss in named_losses(outputs).items()}
+        window.add([{"loss": loss_sum, **named}], count)
         engine.notify("on_evaluate_step")
-    local = float(torch.stack(losses).cpu().double().sum()) if losses else 0.0
-    loss_sum_all, items_all = engine.strategy.sum([local, items])
+    totals = engine.strategy.sum_by_name({"loss": 0.0, **window.totals(), "items": window.items})
+    items = totals.pop("items")
+    losses = {name: total / items if items else math.nan for name, total in totals.items()}
     scores = {
         name: metric.compute(engine.strategy.gather(metric.state()))
         for name, metric in engine.metrics.items()
     }
-    return {"loss": loss_sum_all / items_all if items_all else math.nan, **scores}
+    return losses | scores
 
 
 def save(engine: Engine) -> None:
-    """Commit a checkpoint of this step; last in a step, as all that it stores must be final."""
-    state = engine.state
+    """Commit a checkpoint of this step; last in a step, as all that it stores must be final.
+
+    Raises Diverged rather than store weights that are not finite.
+    """
+    state, strategy = engine.state, engine.strategy
     if state.saved_step == state.step:
         return
+    check_finite(engine)
     state.saved_step = state.step
-    window = engine.strategy.gather(torch.tensor([state.window_loss_sum()], dtype=torch.float64))
+    window = strategy.sum_by_name(state.window.totals())
     training = TrainingState(
-        run={**state.state_dict(), "window_loss": float(torch.cat(window).sum())},
+        run={**state.state_dict(), "window": window, "scaler": engine.scaler.state_dict()},
         callbacks={name: part.state_dict() for name, part in engine.callbacks.items()},
-        generators=gather_generators(engine.strategy),
+        generators=gather_generators(strategy),
     )
 
     def fill(directory: Path) -> None:
-        storage.save(engine.module, engine.tokenizer, directory)
+        with engine.averaging.applied():
+            storage.save(engine.module, engine.tokenizer, directory)
+        if engine.args.save_only_model:
+            return
+        if engine.averaging.trains_apart:
+            storage.save_weights(engine.module, directory / TRAINED)
         write(directory, training, engine.optimizer, engine.scheduler)
 
-    if engine.strategy.is_main:
+    if strategy.is_main:
         path = engine.checkpoints.save(state.step, fill)
-        engine.checkpoints.rotate(protected=state.best_step if engine.args.load_best_model_at_end else None)
+        engine.checkpoints.rotate(protected=state.best_step)
         engine.notify("on_save", path)
-    engine.strategy.barrier()
+    strategy.barrier()
+
+
+def check_finite(engine: Engine) -> None:
+    """Raise Diverged if a weight is not finite, in words that say since when that may be so."""
+    weights = [parameter.detach() for parameter in engine.parameters]
+    if not math.isfinite(nn.utils.get_total_norm(weights, math.inf)):
+        raise Diverged(
+            f"the weights of step {engine.state.step} are not all finite, and are not saved",
+            right="a lower optim.lr; resume=latest goes back to the newest checkpoint",
+        )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,13 +13,17 @@ from torch import Tensor
 
 from trainer_cli.config.errors import UserError
 from trainer_cli.data.loader import EvalLoader
+from trainer_cli.data.reader import Batch
 from trainer_cli.engine import Engine
+from trainer_cli.loss import MeanSquaredError
+from trainer_cli.loss.base import IGNORED
+from trainer_cli.tracker.jsonl import plain
 
 FILE = "predictions.jsonl"
 
 
 def predict(engine: Engine) -> None:
-    """Write `{"index", "prediction", "logits"}` for every row; the main process joins all parts."""
+    """Write `{"index", "prediction", "logits"}` for every row; of tokens the predictions alone, as lists."""
     loader, strategy = engine.predict_loader, engine.strategy
     assert loader is not None, "checked when the engine was built"
     parts = [engine.run_dir / f".{FILE}-{rank}" for rank in range(strategy.world_size)]
@@ -26,10 +31,16 @@ def predict(engine: Engine) -> None:
         for row in predictions(engine, loader):
             file.write(json.dumps(row) + "\n")
     strategy.barrier()
-    if not strategy.is_main:
-        return
-    # Row i was predicted by process i modulo their number.
-    unfinished = engine.run_dir / f".{FILE}"
+    path = engine.run_dir / FILE
+    if strategy.is_main:
+        join(parts, path)
+    strategy.barrier()
+    engine.notify("on_predict", path)
+
+
+def join(parts: list[Path], path: Path) -> None:
+    """Make one file of the processes' parts: row i was predicted by process i modulo their number."""
+    unfinished = path.with_name(f".{path.name}")
     with unfinished.open("w", encoding="utf-8") as merged:
         files = [part.open(encoding="utf-8") for part in parts]
         index = 0
@@ -38,7 +49,7 @@ def predict(engine: Engine) -> None:
             index += 1
         for file in files:
             file.close()
-    os.replace(unfinished, engine.run_dir / FILE)
+    os.replace(unfinished, path)
     for part in parts:
         part.unlink()
 
@@ -51,20 +62,60 @@ def predictions(engine: Engine, loader: EvalLoader) -> Iterator[dict[str, Any]]:
     for batch in loader:
         inputs = {name: tensor for name, tensor in engine.place(batch).items() if name != "labels"}
         with engine.autocast():
-            logits: Tensor = engine.module(**inputs)["logits"]
-        if logits.ndim != 2:
+            outputs = engine.module(**inputs)
+        logits = logits_of(outputs)
+        if logits.ndim == 3:
+            yield from token_rows(engine, logits, batch)
+        elif logits.ndim in (1, 2):
+            yield from score_rows(engine, logits.view(len(logits), -1))
+        else:
             raise UserError(
-                "args.stages=[predict] writes one score vector a row, and this model gives"
-                f" {logits.ndim - 1} dimensions a row"
+                "args.stages=[predict] writes the scores of a row or of each of its tokens, and this model"
+                f" gives {logits.ndim - 1} dimensions a row"
             )
-        for scores in logits.float().cpu():
-            yield {"prediction": decide(engine, scores), "logits": scores.tolist()}
         engine.notify("on_evaluate_step")
 
 
-def decide(engine: Engine, scores: Tensor) -> Any:
-    """The predicted class by name (by number where the data has no names), or the value of a regression."""
-    if len(scores) == 1:
-        return scores.item()
-    best = int(scores.argmax())
-    return engine.labels.names[best] if engine.labels else best
+def logits_of(outputs: Any) -> Tensor:
+    """The logits that the model returned; raises UserError if there are none."""
+    if isinstance(outputs, Mapping) and "logits" in outputs:
+        logits: Tensor = outputs["logits"]
+        return logits
+    raise UserError(
+        "args.stages=[predict] needs a dict with logits from the model, which returns"
+        f" {', '.join(outputs) if isinstance(outputs, Mapping) else f'a {type(outputs).__name__}'}"
+    )
+
+
+def score_rows(engine: Engine, logits: Tensor) -> Iterator[dict[str, Any]]:
+    """Of each row its class, or the number or numbers of a regression, and the logits."""
+    numbers = logits.shape[1] == 1 or is_regression(engine)
+    best = logits.argmax(dim=1).tolist()
+    for scores, index in zip(logits.float().tolist(), best, strict=True):
+        written = [plain(score) for score in scores]
+        values = written[0] if len(written) == 1 else written
+        yield {"prediction": values if numbers else named(engine, index), "logits": written}
+
+
+def token_rows(engine: Engine, logits: Tensor, batch: Batch) -> Iterator[dict[str, Any]]:
+    """Of each row its tokens' classes: of those with a label where there are any, else without padding."""
+    if "labels" in batch:
+        logits, labels = engine.loss.scored({"logits": logits}, batch)
+        kept = labels != IGNORED
+    else:
+        mask = batch.get("attention_mask")
+        kept = torch.ones(logits.shape[:2], dtype=torch.bool) if mask is None else mask.bool()
+    for best, of_row in zip(logits.argmax(dim=-1).cpu(), kept.cpu(), strict=True):
+        yield {"prediction": [named(engine, index) for index in best[of_row].tolist()]}
+
+
+def is_regression(engine: Engine) -> bool:
+    """Whether the logits are numbers to be predicted: the data knows, or where it does not, the loss."""
+    if engine.labels is not None:
+        return engine.labels.regression
+    return isinstance(engine.loss, MeanSquaredError)
+
+
+def named(engine: Engine, index: int) -> str | int:
+    """The class by name, or by number where the data has no names."""
+    return engine.labels.names[index] if engine.labels and engine.labels.names else index

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 
 from trainer_cli.config.compose import load
-from trainer_cli.config.errors import UserError
+from trainer_cli.config.errors import Diverged, UserError
 from trainer_cli.launch import die_with_parent, record_failure
 from trainer_cli.runs.console import console
 from trainer_cli.runs.record import CONFIG, Record
@@ -63,6 +63,8 @@ def execute(run_dir: Path, show_traceback: bool) -> int:
         config = load(run_dir / CONFIG, folders=[Path(folder) for folder in record.fields["project"]])
         start_logging(run_dir, config["args"]["log_level"], is_main)
         return carry_out(config, run_dir, ending)
+    except Diverged as error:
+        return ending.failed(error.block(), 1, error if show_traceback else None, status="diverged")
     except UserError as error:
         return ending.failed(error.block(), 2, error if show_traceback else None)
     except Terminated:
@@ -95,7 +97,7 @@ def carry_out(config: Mapping[str, Any], run_dir: Path, ending: Ending) -> int:
     if ending.is_main:
         record.start()
     folders = [Path(folder) for folder in record.fields["project"]]
-    engine = runner.build(config, run_dir, resume_from(record), folders)
+    engine = runner.build(config, run_dir, resume_from(record), folders, record.fields["choices"])
     gc.enable()
     if ending.is_main:
         record.update(
@@ -186,13 +188,14 @@ class Ending:
             print(f"{signal.Signals(number).name}: stopped {where}", file=sys.stderr)
         return 128 + number
 
-    def failed(self, text: str, code: int, error: BaseException | None) -> int:
+    def failed(self, text: str, code: int, error: BaseException | None, status: str = "failed") -> int:
         """An error ended it; it is shown here, or by the parent that started this process."""
         log.debug("failed", exc_info=error)
         if error is not None:
             text = "".join(traceback.format_exception(error)) + text
         if self.is_main:
-            self.record.end("failed", error=text.rstrip().splitlines()[-1])
+            lines = text.rstrip().splitlines()
+            self.record.end(status, error=lines[0] if status == "diverged" else lines[-1])
         if "TORCHELASTIC_ERROR_FILE" in os.environ:
             record_failure(text, code)
         else:

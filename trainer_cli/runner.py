@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import gc
 import logging
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -17,25 +19,29 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from trainer_cli import loop
 from trainer_cli.callbacks import Callback
-from trainer_cli.checkpoint import Checkpoints, contents
+from trainer_cli.checkpoint import Checkpoints
 from trainer_cli.checks import check_engine, check_inputs
 from trainer_cli.config.errors import UserError
 from trainer_cli.config.instantiate import check_targets, instantiate, instantiate_named
-from trainer_cli.config.schema import Args
-from trainer_cli.config.schema import Strategy as StrategyConfig
+from trainer_cli.config.schema import STRATEGIES, Args
 from trainer_cli.data.build import build_loaders, count_steps, needed_splits
 from trainer_cli.data.loader import EvalLoader
 from trainer_cli.data.source import DataSource, Splits
-from trainer_cli.engine import Engine, Row
+from trainer_cli.engine import Engine, Row, score_name
 from trainer_cli.metrics import BY_NAME, Metric
 from trainer_cli.model import storage
+from trainer_cli.model.compilation import compile_module
 from trainer_cli.model.dropout import fast_dropout
 from trainer_cli.model.introspection import forward_names, predicts_next_token
-from trainer_cli.optim import parameter_groups
+from trainer_cli.model.neftune import embedding_noise
+from trainer_cli.model.recompute import recompute_activations
+from trainer_cli.optim import Modal, check_hyperparameters, parameter_groups
+from trainer_cli.optim.averaging import Averaging, ExponentialAverage, OptimizerAveraging
 from trainer_cli.predict import predict
-from trainer_cli.seed import seed_everything
+from trainer_cli.restore import restore
+from trainer_cli.seed import demand_determinism, seed_everything
 from trainer_cli.strategy import build_strategy
-from trainer_cli.strategy.device import autocast, keep_freed_memory
+from trainer_cli.strategy.device import autocast, keep_freed_memory, loss_scaler, set_tf32
 from trainer_cli.summary import summarise
 from trainer_cli.tracker import JsonLines, Tracker
 
@@ -47,11 +53,12 @@ def build(
     run_dir: Path,
     resume_from: Path | None = None,
     folders: Sequence[Path] = (),
+    choices: Mapping[str, str] | None = None,
 ) -> Engine:
     """The engine of a checked configuration, in an existing directory.
 
-    `resume_from` is a checkpoint to go on from, `folders` hold the user's own modules. An error that leaves a
-    stage names it.
+    `resume_from` is a checkpoint to go on from, `folders` hold the user's own modules, `choices` are the
+    options that the configuration was composed of. An error that leaves a stage names it.
     """
     if isinstance(config, DictConfig):
         config = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
@@ -60,12 +67,16 @@ def build(
         args = Args(**config["args"])
         check_targets(config, folders)
         seed_everything(args.seed)
+        if args.full_determinism:
+            demand_determinism()
 
     with stage(2, "accelerator and logging"):
-        strategy = build_strategy(StrategyConfig(**config["strategy"]), args)
+        strategy = build_strategy(STRATEGIES[config["strategy"]["name"]](**config["strategy"]), args)
         if strategy.device.type == "cpu":
             keep_freed_memory()
+        set_tf32(args.tf32)
         forward_context, precision = autocast(args.precision, strategy.device)
+        scaler = loss_scaler(args.precision, strategy.device)
 
     with stage(3, "model resolution"):
         data: DataSource = instantiate("data", config["data"])
@@ -79,7 +90,7 @@ def build(
     with stage(5, "device placement"):
         module.to(strategy.device)
         if args.torch_compile:
-            module.compile()
+            compile_module(module, args.torch_compile_backend, args.torch_compile_mode)
         model = strategy.wrap(module)
 
     with stage(6, "model introspection"):
@@ -89,13 +100,22 @@ def build(
     with stage(7, "data, loss, optimizer, scheduler"):
         splits = data.load(needed_splits(args))
         check_inputs(module, loss, splits)
-        train_loader, eval_loaders, predict_loader = build_loaders(splits, args, strategy)
-        total_steps = count_steps(args, train_loader)
-        optimizer: Optimizer = instantiate("optim", config["optim"], params=parameter_groups(module))
-        scheduler: LRScheduler = instantiate(
-            "scheduler", config["scheduler"], optimizer=optimizer, num_training_steps=total_steps
+        train_loader, eval_loaders, predict_loader = build_loaders(
+            splits, args, strategy.rank, strategy.world_size, strategy.device
         )
+        total_steps = count_steps(args, train_loader)
+        args = with_steps(args, total_steps)
         metrics = build_metrics(config["metrics"], splits, data)
+        scores = score_names(eval_loaders, metrics)
+        optimizer = build_optimizer(config["optim"], module)
+        scheduler: LRScheduler = instantiate(
+            "scheduler",
+            config["scheduler"],
+            optimizer=optimizer,
+            num_training_steps=total_steps,
+            mode=best_mode(args, scores),
+        )
+        averaging = build_averaging(module, optimizer, args.ema_decay)
 
     with stage(8, "callbacks and trackers"):
         callbacks: dict[str, Callback] = instantiate_named("callbacks", config["callbacks"])
@@ -121,22 +141,25 @@ def build(
         loss=loss,
         optimizer=optimizer,
         scheduler=scheduler,
+        scaler=scaler,
+        averaging=averaging,
         total_steps=total_steps,
         train_loader=train_loader,
         eval_loaders=eval_loaders,
         predict_loader=predict_loader,
         metrics=metrics,
-        scores=score_names(eval_loaders, metrics),
+        scores=scores,
         checkpoints=checkpoints,
         callbacks=callbacks,
         trackers=trackers,
-        summary=summarise(config, data, module, precision, strategy, total_steps),
+        summary=summarise(config, choices or {}, data, module, precision, strategy, total_steps),
         fingerprint=splits.fingerprint,
     )
 
     with stage(10, "training state"):
         if resume_from is not None:
             restore(engine, resume_from)
+            engine.summary["resumes"] = f"{resume_from.name} of {resume_from.parent}"
 
     with stage(11, "finalise"):
         check_engine(engine)
@@ -151,6 +174,8 @@ def run(engine: Engine) -> Row:
     """Carry out the stages that `args.stages` names; returns the final numbers by their logged names."""
     results: Row = {}
     engine.notify("on_begin")
+    if engine.state.step > 0:
+        engine.notify("on_resume")
     on_cpu = engine.strategy.device.type == "cpu"
     try:
         with fast_dropout() if on_cpu else contextlib.nullcontext():
@@ -158,6 +183,9 @@ def run(engine: Engine) -> Row:
                 results |= RUN_STAGES[name](engine)
                 if engine.state.interrupted:
                     break
+    except BaseException as error:
+        engine.notify("on_exception", error)
+        raise
     finally:
         engine.notify("on_end")
         for tracker in engine.trackers.values():
@@ -168,10 +196,13 @@ def run(engine: Engine) -> Row:
 def run_train(engine: Engine) -> Row:
     """Train, put the best model in place where that is asked for, and write the model that is kept."""
     start, first_step = time.perf_counter(), engine.state.step
-    loop.train(engine)
+    alpha = engine.args.neftune_noise_alpha
+    with embedding_noise(engine.module, alpha) if alpha else contextlib.nullcontext():
+        loop.train(engine)
     seconds = time.perf_counter() - start
     if engine.state.interrupted:
         return {}
+    engine.keep_average()
     best = engine.state.best_step
     if engine.args.load_best_model_at_end and best not in (None, engine.state.step):
         storage.load(engine.module, engine.checkpoints.path(best))
@@ -216,32 +247,50 @@ def stage(number: int, name: str) -> Iterator[None]:
         raise
 
 
-def restore(engine: Engine, checkpoint: Path) -> None:
-    """Put model, optimizer, schedule, position, callbacks and generators where the checkpoint has them."""
-    storage.load(engine.module, checkpoint)
-    training = contents.read(checkpoint, engine.optimizer, engine.scheduler)
-    engine.state.load_state_dict(training.run)
-    if engine.strategy.is_main:
-        engine.state.window_loss = training.run["window_loss"]
-    for name, part in engine.callbacks.items():
-        if name in training.callbacks:
-            part.load_state_dict(training.callbacks[name])
-    if engine.strategy.rank < len(training.generators):
-        contents.restore_generators(training.generators[engine.strategy.rank], engine.strategy.device)
-    engine.summary["resumes"] = f"{checkpoint.name} of {checkpoint.parent}"
-
-
 def prepare_module(module: Any, args: Args) -> None:
     """What the arguments ask of the bare model."""
     if not isinstance(module, nn.Module):
         raise UserError(f"model._target_ gives a {type(module).__name__}, not a torch.nn.Module")
     if args.gradient_checkpointing:
-        if not storage.is_transformers_model(module):
-            raise UserError(
-                "args.gradient_checkpointing=true needs a transformers model",
-                right="args.gradient_checkpointing=false",
-            )
-        module.gradient_checkpointing_enable()  # type: ignore[operator]
+        recompute_activations(module, args.gradient_checkpointing_modules)
+
+
+def build_optimizer(config: Mapping[str, Any], module: nn.Module) -> Optimizer:
+    """The optimizer of the module's parameter groups."""
+    groups = parameter_groups(module, config)
+    optimizer: Optimizer = instantiate("optim", config, params=groups, module=module)
+    check_hyperparameters(optimizer, config)
+    return optimizer
+
+
+def best_mode(args: Args, scores: Mapping[str, bool]) -> str:
+    """Whether the score that picks the best model should rise ("max") or fall ("min")."""
+    if not scores:
+        return "min"
+    rises = scores[score_name(args.metric_for_best_model or "loss", scores)]
+    return "max" if (rises if args.greater_is_better is None else args.greater_is_better) else "min"
+
+
+def build_averaging(module: nn.Module, optimizer: Optimizer, ema_decay: float | None) -> Averaging:
+    """What stands for the weights that are kept."""
+    if isinstance(optimizer, Modal):
+        return OptimizerAveraging(module, optimizer)
+    return Averaging() if ema_decay is None else ExponentialAverage(module, ema_decay)
+
+
+def with_steps(args: Args, total_steps: int) -> Args:
+    """The arguments with a count of steps wherever they have a share of all of them."""
+
+    def steps(value: float) -> int:
+        return max(1, math.ceil(value * total_steps)) if value < 1 else int(value)
+
+    logging_steps = steps(args.logging_steps)
+    return dataclasses.replace(
+        args,
+        logging_steps=logging_steps,
+        eval_steps=logging_steps if args.eval_steps is None else steps(args.eval_steps),
+        save_steps=steps(args.save_steps),
+    )
 
 
 def build_metrics(config: Mapping[str, Any], splits: Splits, data: DataSource) -> dict[str, Metric]:

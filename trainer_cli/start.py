@@ -99,7 +99,9 @@ def execute_alone(run_dir: Path, traceback: bool) -> int:
 def report_failure(run_dir: Path, text: str) -> None:
     """Say it and note it, for a process that could not."""
     print(text, file=sys.stderr)
-    Record.load(run_dir).end("failed", error=text.rstrip().splitlines()[-1])
+    record = Record.load(run_dir)
+    if record.status != "diverged":  # as the process knew of itself
+        record.end("failed", error=text.rstrip().splitlines()[-1])
 
 
 def process_count(strategy: Mapping[str, Any]) -> int:

@@ -11,52 +11,97 @@ from torch import Tensor
 
 
 @dataclass
+class LossWindow:
+    """Sums of losses by name since the last logged row, and the items that they are of.
+
+    The sums are this process's own, tensors that stay on the device until `totals` asks for them; `items`
+    counts those of all processes; `carried` is what a resume brought along.
+    """
+
+    sums: dict[str, list[Tensor]] = field(default_factory=dict)
+    carried: dict[str, float] = field(default_factory=dict)
+    items: int = 0
+
+    def add(self, losses: list[dict[str, Tensor]], items: int) -> None:
+        """Take in an update: the sums of each of its micro-batches."""
+        for sums in losses:
+            for name, value in sums.items():
+                self.sums.setdefault(name, []).append(value)
+        self.items += items
+
+    def totals(self) -> dict[str, float]:
+        """This process's sum by name; waits for the device."""
+        totals = dict(self.carried)
+        for name, values in self.sums.items():
+            totals[name] = totals.get(name, 0.0) + float(torch.stack(values).cpu().double().sum())
+        return totals
+
+    def clear(self) -> None:
+        """Start the next logged row."""
+        self.sums.clear()
+        self.carried.clear()
+        self.items = 0
+
+
+@dataclass(frozen=True)
+class Update:
+    """What an update was made of, or would have been.
+
+    `losses` are sums over items by name, one dict a micro-batch of this process, `items` counts those of all
+    processes. `grad_norm` is the norm before clipping, None where gradients do not outlive the backward pass.
+    """
+
+    losses: list[dict[str, Tensor]]
+    items: int
+    grad_norm: float | None
+    lr: float
+    made: bool
+
+    def loss_sum(self) -> float:
+        """This process's sum of the loss; waits for the device."""
+        return float(torch.stack([sums["loss"] for sums in self.losses]).cpu().double().sum())
+
+
+@dataclass
 class TrainState:
     """The run's own state; `step` counts optimizer updates and nothing else.
 
     `samples` counts samples of the current epoch over all processes, so that a position means the same under
     another batch size or process count. `epoch_batch` is the global batch that the current epoch's order was
-    made for. `window_losses` holds this process's loss sums (tensors on the device) since the last logged
-    row, `window_loss` what a resume brought along of it, `window_items` the global number of items of both. A
-    callback ends training by setting `stop` to the reason; a signal handler sets `signal`, which all
-    processes agree on at the next update.
+    made for, `micro_batch` the rows of a micro-batch that turned out to fit into memory. `skipped_steps` are
+    updates that were not made, `nonfinite_steps` those among them that the policy on such values skipped, and
+    `rejected` the positions, (epoch, samples), of batches that a rollback passes over. A callback ends
+    training by setting `stop` to the reason; a signal handler sets `signal`, which all processes agree on at
+    the next update.
     """
 
     step: int = 0
     epoch: int = 0
     samples: int = 0
     epoch_batch: int = 0
+    micro_batch: int | None = None
+    skipped_steps: int = 0
+    nonfinite_steps: int = 0
+    rejected: list[list[int]] = field(default_factory=list)
     best_metric: float | None = None
     best_step: int | None = None
     saved_step: int | None = None
-    window_losses: list[Tensor] = field(default_factory=list)
-    window_loss: float = 0.0
-    window_items: int = 0
+    window: LossWindow = field(default_factory=LossWindow)
     stop: str | None = None
     signal: int | None = None
     interrupted: bool = False
 
     def state_dict(self) -> dict[str, Any]:
-        """The position and the best score, in JSON's types; the open window's losses are stored apart."""
+        """The position and the best score, in JSON's types; the window's losses are stored apart."""
         stored = {name: getattr(self, name) for name in STORED}
-        return {**stored, "stop": None if self.interrupted else self.stop}
+        return {**stored, "window_items": self.window.items, "stop": None if self.interrupted else self.stop}
 
     def load_state_dict(self, values: Mapping[str, Any]) -> None:
         """Go on from what `state_dict` gave."""
         for name in (*STORED, "stop"):
             setattr(self, name, values[name])
-
-    def window_loss_sum(self) -> float:
-        """Sum of this process's losses since the last logged row; waits for the device."""
-        if not self.window_losses:
-            return self.window_loss
-        return self.window_loss + float(torch.stack(self.window_losses).cpu().double().sum())
-
-    def clear_window(self) -> None:
-        """Start the next logged row."""
-        self.window_losses.clear()
-        self.window_loss = 0.0
-        self.window_items = 0
+        self.window.clear()
+        self.window.items = values["window_items"]
 
 
 STORED = (
@@ -64,8 +109,11 @@ STORED = (
     "epoch",
     "samples",
     "epoch_batch",
+    "micro_batch",
+    "skipped_steps",
+    "nonfinite_steps",
+    "rejected",
     "best_metric",
     "best_step",
     "saved_step",
-    "window_items",
 )

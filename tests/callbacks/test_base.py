@@ -33,6 +33,18 @@ for name in EVENTS:
     setattr(Recorder, name, note(name))
 
 
+def update(step: int) -> list[tuple[str, int]]:
+    """The events of the update that follows on so many."""
+    before = [
+        ("on_step_begin", step),
+        ("on_backward_begin", step),
+        ("on_backward_end", step),
+        ("on_optimizer_step_begin", step),
+        ("on_optimizer_step_end", step),
+    ]
+    return [*before, ("on_step_end", step + 1)]
+
+
 def test_events_come_in_the_order_of_the_run(tmp_path: Path) -> None:
     recorder = Recorder()
     with built(tmp_path, "data.train.size=16", "args.per_device_eval_batch_size=9") as engine:
@@ -41,9 +53,9 @@ def test_events_come_in_the_order_of_the_run(tmp_path: Path) -> None:
         runner.run(engine)
     epoch = [
         ("on_epoch_begin", 0),
-        ("on_step_end", 1),
+        *update(0),
         ("on_log", 1),
-        ("on_step_end", 2),
+        *update(1),
         ("on_log", 2),
         ("on_epoch_end", 2),
         ("on_evaluate_begin", 2),

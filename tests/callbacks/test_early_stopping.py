@@ -96,4 +96,11 @@ def test_a_run_of_many_epochs_stops_early(tmp_path: Path) -> None:
         "args.num_train_epochs=10",
     )
     assert engine.state.epoch == 3
-    assert engine.checkpoints.steps() == [12, 18]
+    assert engine.checkpoints.steps() == [6, 18]  # the best, and the last of the limit of two
+
+
+def test_what_was_waited_through_before_a_resume_counts(tmp_path: Path) -> None:
+    stop = ("callbacks=early_stopping", "callbacks.early_stopping.patience=3", "optim.lr=0.0")
+    run(tmp_path, *stop)
+    engine = run(tmp_path, *stop, "args.num_train_epochs=10", resume_from=tmp_path / "checkpoint-12")
+    assert engine.state.epoch == 4

@@ -25,6 +25,7 @@ from trainer_cli.checkpoint.contents import (
     restore_generators,
     write,
 )
+from trainer_cli.config.errors import UserError
 from trainer_cli.strategy import SingleProcess
 
 CPU = torch.device("cpu")
@@ -193,7 +194,7 @@ def test_the_rest_comes_back_and_the_file_is_plain_json(tmp_path: Path) -> None:
         raise AssertionError(f"{constant} is no JSON")
 
     state = json.loads((tmp_path / STATE).read_text(), parse_constant=refuse)
-    assert state["format"] == 1
+    assert state["format"] == 2
     assert state["optimizer"]["type"] == "Counting"
     assert state["scheduler"]["type"] == "LambdaLR"
     assert read(tmp_path, optimizer, scheduler) == training
@@ -229,3 +230,52 @@ def test_taking_the_generators_state_draws_nothing() -> None:
     generator_state(CPU)
     gather_generators(SingleProcess(CPU))
     assert draws() == first
+
+
+def test_another_optimizer_is_refused(tmp_path: Path) -> None:
+    module = network()
+    optimizer = adamw(groups(module), lr=0.1)
+    write(tmp_path, NOTHING, optimizer, halving(optimizer))
+    other = momentum(groups(module), lr=0.1)
+    with pytest.raises(UserError, match="holds the state of AdamW, but optim builds SGD"):
+        read(tmp_path, other, halving(other))
+
+
+def test_other_groups_are_refused(tmp_path: Path) -> None:
+    module = network()
+    optimizer = adamw(groups(module), lr=0.1)
+    write(tmp_path, NOTHING, optimizer, halving(optimizer))
+    other = adamw(module.parameters(), lr=0.1)
+    with pytest.raises(UserError, match=r"groups of \[2, 2\] parameters, but optim makes \[4\]"):
+        read(tmp_path, other, halving(other))
+
+
+@pytest.mark.parametrize("schedule", [halving, cosine])
+def test_a_learning_rate_in_a_tensor_stays_in_it(
+    tmp_path: Path, schedule: Callable[[Optimizer], LRScheduler]
+) -> None:
+    def make(module: nn.Module) -> tuple[Optimizer, LRScheduler]:
+        optimizer = AdamW(module.parameters(), lr=torch.tensor(0.1), fused=True)
+        return optimizer, schedule(optimizer)
+
+    module = network()
+    optimizer, scheduler = make(module)
+    updates(module, optimizer, scheduler, 0, 3)
+    write(tmp_path, NOTHING, optimizer, scheduler)
+    resumed = copy.deepcopy(module)
+    other, other_scheduler = make(resumed)
+    read(tmp_path, other, other_scheduler)
+    assert isinstance(other.param_groups[0]["lr"], Tensor)
+    assert other.param_groups[0]["lr"] == optimizer.param_groups[0]["lr"]
+    updates(module, optimizer, scheduler, 3, 6)
+    updates(resumed, other, other_scheduler, 3, 6)
+    assert same(weights(module), weights(resumed))
+
+
+def test_what_is_read_begins_where_kernels_like_it(tmp_path: Path) -> None:
+    module = network()
+    optimizer = Counting(groups(module), lr=0.1)
+    updates(module, optimizer, halving(optimizer), 0, 1)
+    write(tmp_path, NOTHING, optimizer, halving(optimizer))
+    read(tmp_path, optimizer, halving(optimizer))
+    assert all(state["mean"].data_ptr() % 16 == 0 for state in optimizer.state.values())

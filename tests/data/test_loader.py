@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.utils.data import Dataset, IterableDataset
 
-from trainer_cli.data.loader import Batch, EvalLoader, TrainLoader, Workers
+from trainer_cli.data.loader import EvalLoader, TrainLoader
+from trainer_cli.data.reader import Batch, Workers
 from trainer_cli.data.sampler import SamplingStrategy
 
 
@@ -92,8 +93,9 @@ def global_updates(
     ]
     updates = []
     for parts in zip(*ranks, strict=True):
-        sizes, micro_batches = zip(*parts, strict=True)
-        assert len({*sizes}) == 1 and len({len(micros) for micros in micro_batches}) == 1
+        micro_batches = [part.micro_batches for part in parts]
+        assert all(part.rows == parts[0].rows for part in parts)
+        assert len({len(micros) for micros in micro_batches}) == 1
         rows = [
             row
             for step in zip(*micro_batches, strict=True)
@@ -101,7 +103,9 @@ def global_updates(
             if micro.real
             for row in numbers(micro.inputs)
         ]
-        assert len(rows) == sizes[0]
+        assert len(rows) == len(parts[0].rows)
+        if loader.size is not None:
+            assert [row % 1000 for row in rows] == parts[0].rows
         updates.append(rows)
     return updates
 
@@ -187,6 +191,39 @@ def test_the_counts_are_those_of_what_comes(
     assert loader.samples_per_epoch == sum(map(len, updates))
 
 
+@pytest.mark.parametrize("drop_last", [False, True])
+@given(size=st.integers(1, 30), start=st.integers(0, 30), world_size=st.integers(1, 2))
+def test_the_rows_of_a_stream_are_its_positions(
+    drop_last: bool, size: int, start: int, world_size: int
+) -> None:
+    loader = train_loader(Counting(size), world_size=world_size, drop_last=drop_last)
+    updates = list(loader.updates(1, start, 0))
+    assert [row + 100 for update in updates for row in update.rows] == joined(
+        global_updates(loader, epoch=1, start=start)
+    )
+
+
+@pytest.mark.parametrize("dataset", [Numbers(29), Counting(29)], ids=["rows", "stream"])
+@pytest.mark.parametrize("sampling", ["random", "group_by_length"])
+@pytest.mark.parametrize("micro", [1, 2, 3, 4, 6, 12])
+def test_smaller_micro_batches_make_the_same_updates(
+    dataset: Any, sampling: SamplingStrategy, micro: int
+) -> None:
+    loader = train_loader(dataset, per_device=6, accumulation=2, world_size=2, sampling=sampling)
+    smaller = loader.with_micro_batch(micro)
+    assert (smaller.per_device, smaller.accumulation) == (micro, 12 // micro)
+    assert smaller.global_batch == loader.global_batch
+    assert [{*rows} for rows in global_updates(smaller)] == [{*rows} for rows in global_updates(loader)]
+    for update in smaller.updates(0, 0, smaller.global_batch):
+        assert all(len(numbers(part.inputs)) <= micro for part in update.micro_batches)
+
+
+@pytest.mark.parametrize("micro", [-1, 0, 5, 24])
+def test_micro_batches_that_do_not_fill_the_batch_are_refused(micro: int) -> None:
+    with pytest.raises(ValueError, match="cannot be cut into micro-batches"):
+        train_loader(Numbers(29), per_device=6, accumulation=2).with_micro_batch(micro)
+
+
 def test_a_stream_has_no_counts() -> None:
     loader = train_loader(Counting(9))
     assert (loader.size, loader.samples_per_epoch, loader.updates_per_epoch) == (None, None, None)
@@ -196,14 +233,15 @@ def test_a_process_without_a_row_gets_a_stand_in() -> None:
     loader = train_loader(Numbers(2), world_size=3, sampling="sequential")
     seen = []
     for rank in range(3):
-        ((total, (micro,)),) = dataclasses.replace(loader, rank=rank).updates(0, 0, 12)
-        seen.append((total, numbers(micro.inputs), micro.real))
-    assert seen == [(2, [0], True), (2, [1], True), (2, [0], False)]
+        (update,) = dataclasses.replace(loader, rank=rank).updates(0, 0, 12)
+        (micro,) = update.micro_batches
+        seen.append((update.rows, numbers(micro.inputs), micro.real))
+    assert seen == [([0, 1], [0], True), ([0, 1], [1], True), ([0, 1], [0], False)]
 
 
 def test_a_dataset_that_reads_many_rows_at_once_is_asked_so() -> None:
-    ((_, (micro,)),) = train_loader(ManyAtOnce(4), sampling="sequential").updates(0, 0, 4)
-    assert numbers(micro.inputs) == [1000, 1001, 1002, 1003]
+    (update,) = train_loader(ManyAtOnce(4), sampling="sequential").updates(0, 0, 4)
+    assert numbers(update.micro_batches[0].inputs) == [1000, 1001, 1002, 1003]
 
 
 def test_a_stream_that_wants_the_epoch_is_told_it() -> None:
@@ -245,6 +283,7 @@ def eval_loader(dataset: Any, rank: int = 0, world_size: int = 1, **fields: Any)
         **{
             "dataset": dataset,
             "collate": collate,
+            "seed": 3,
             "per_device": 4,
             "rank": rank,
             "world_size": world_size,

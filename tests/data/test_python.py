@@ -94,6 +94,39 @@ def test_a_streams_rows_are_checked_when_they_come() -> None:
         splits.collate_fn([1, 2])
 
 
+def test_evaluation_sets_have_names_and_null_ones_are_left_out() -> None:
+    source = PythonData(
+        train=ROWS, eval={"near": ROWS, "far": ROWS, "off": None}, predict=None, collate_fn=None
+    )
+    assert source.load(["eval"]).eval == {"near": ROWS, "far": ROWS}
+    assert "eval.near" in source.description and "eval.off" not in source.description
+    with pytest.raises(UserError, match=r"data\.eval is null"):
+        PythonData(train=ROWS, eval={"off": None}, predict=None, collate_fn=None).load(["eval"])
+
+
+@pytest.mark.parametrize(
+    ("far", "message"),
+    [
+        ({"size": 3}, "data.eval.far is a dict, no torch Dataset"),
+        (Rows(), "data.eval.far is empty"),
+        (Rows((1, 2)), "data.eval.far: row 0 is a tuple"),
+    ],
+)
+def test_what_is_no_evaluation_set_is_named(far: Any, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        PythonData(train=None, eval={"near": ROWS, "far": far}, predict=None, collate_fn=None)
+
+
+def test_looking_at_a_row_draws_nothing_that_the_weights_are_drawn_from() -> None:
+    class Drawn(Rows):
+        def __getitem__(self, index: int) -> Any:
+            return {"x": torch.rand(3)}
+
+    before = torch.get_rng_state()
+    PythonData(train=Drawn(0), eval=None, predict=None, collate_fn=None)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 @pytest.mark.parametrize("split", ["train", "eval", "predict"])
 def test_a_split_that_is_asked_for_is_needed(split: str) -> None:
     with pytest.raises(UserError, match=f"data.{split} is null"):

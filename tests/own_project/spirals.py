@@ -1,4 +1,4 @@
-"""A user's own parts: a dataset, a model, an optimizer and a callback."""
+"""A user's own parts: a dataset, a model, an optimizer, a callback and a metric."""
 
 import math
 
@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from trainer_cli.callbacks import Callback
+from trainer_cli.metrics import Metric
 
 
 class Spirals(Dataset):
@@ -77,3 +78,27 @@ class CountEvaluations(Callback):
 
     def load_state_dict(self, state) -> None:
         self.count = state["count"]
+
+
+class Margin(Metric):
+    """How far the label's logit is above the largest of the others, in the mean."""
+
+    def __init__(self, scale: float) -> None:
+        self.scale = scale
+        self.reset()
+
+    def update(self, logits: Tensor, labels: Tensor, loss_sum: Tensor, items: int) -> None:
+        own = logits.gather(1, labels[:, None])
+        others = logits.scatter(1, labels[:, None], -math.inf)
+        gaps = own[:, 0] - others.max(dim=1).values
+        self.sums += torch.stack([gaps.double().sum(), torch.tensor(float(len(gaps)))]).cpu()
+
+    def state(self) -> Tensor:
+        return self.sums[None]
+
+    def compute(self, states: list[Tensor]) -> float:
+        gaps, count = torch.cat(states).sum(dim=0).tolist()
+        return self.scale * gaps / count if count else math.nan
+
+    def reset(self) -> None:
+        self.sums = torch.zeros(2, dtype=torch.float64)

@@ -7,7 +7,14 @@ import contextlib
 import pytest
 import torch
 
-from trainer_cli.strategy.device import autocast, autocast_dtype, has_native_bf16, pick_device
+from trainer_cli.strategy.device import (
+    autocast,
+    autocast_dtype,
+    has_native_bf16,
+    loss_scaler,
+    pick_device,
+    set_tf32,
+)
 
 CPU = torch.device("cpu")
 
@@ -37,7 +44,30 @@ def test_half_precision_is_automatic_only_in_hardware() -> None:
     assert not has_native_bf16(torch.device("mps"))
 
 
-@pytest.mark.parametrize(("precision", "dtype"), [("fp32", torch.float32), ("bf16", torch.bfloat16)])
+def test_only_fp16_needs_its_loss_scaled() -> None:
+    assert autocast_dtype("fp16", CPU) is torch.float16
+    assert loss_scaler("fp16", CPU).is_enabled()
+    assert not any(loss_scaler(precision, CPU).is_enabled() for precision in ("auto", "fp32", "bf16"))
+
+
+def test_tf32_is_set_as_asked_and_else_left_alone() -> None:
+    before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    try:
+        set_tf32(True)
+        assert torch.get_float32_matmul_precision() == "high" and torch.backends.cudnn.allow_tf32
+        set_tf32(None)
+        assert torch.get_float32_matmul_precision() == "high"
+        set_tf32(False)
+        assert torch.get_float32_matmul_precision() == "highest" and not torch.backends.cudnn.allow_tf32
+    finally:
+        torch.set_float32_matmul_precision(before[0])
+        torch.backends.cudnn.allow_tf32 = before[1]
+
+
+@pytest.mark.parametrize(
+    ("precision", "dtype"),
+    [("fp32", torch.float32), ("bf16", torch.bfloat16), ("fp16", torch.float16)],
+)
 def test_a_forward_pass_runs_in_the_precision_that_is_named(precision, dtype: torch.dtype) -> None:
     context, name = autocast(precision, CPU)
     layer = torch.nn.Linear(2, 2)

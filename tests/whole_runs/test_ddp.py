@@ -91,6 +91,24 @@ def test_two_processes_and_two_micro_batches_log_what_one_process_logs(project, 
         torch.testing.assert_close(tensor, same[name], rtol=1e-4, atol=1e-6, msg=name)
 
 
+def test_the_strategy_s_own_fields_change_how_and_not_what(project, alone):
+    fields = ["backend=gloo", "timeout=90", "bucket_cap_mb=1", "static_graph=true", "broadcast_buffers=true"]
+    project.run(
+        *RUN,
+        *DDP[:2],
+        "args.per_device_train_batch_size=5",
+        "args.gradient_accumulation_steps=2",
+        *(f"strategy.{field}" for field in fields),
+    )
+    assert_like(numbers(alone), numbers(project))
+
+
+def test_what_a_single_process_has_not_is_pointed_to(project):
+    ended = project(*RUN, "strategy.timeout=90")
+    assert ended.code == 2
+    assert "it belongs to strategy=ddp" in ended.err
+
+
 def test_every_row_is_evaluated_and_predicted_once(project, alone):
     words = [
         "+recipe=spirals",

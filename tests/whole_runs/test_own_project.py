@@ -74,3 +74,10 @@ def test_a_sweep_with_a_misspelt_axis_fails_before_the_first_job(project):
     assert ended.code == 2
     assert "optim.lrr" in ended.err and "optim.lr" in ended.err
     assert not project.runs
+
+
+def test_what_the_terminal_shows_is_as_much_as_was_asked_for(project):
+    words = ["+recipe=spirals", "data.train.size=20", "data.eval.size=5", "args.max_steps=1"]
+    shown = [project.run(*words, f"args.log_level={level}").text for level in ("debug", "info")]
+    assert ["stage 1/11" in text for text in shown] == [True, False]
+    assert "stage 1/11" in (project.last / "train.log").read_text()

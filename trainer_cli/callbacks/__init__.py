@@ -2,6 +2,9 @@
 
 from trainer_cli.callbacks.base import Callback
 from trainer_cli.callbacks.early_stopping import EarlyStopping
+from trainer_cli.callbacks.learning_rates import LearningRates
+from trainer_cli.callbacks.memory import Memory
 from trainer_cli.callbacks.progress import Progress
+from trainer_cli.callbacks.throughput import Throughput
 
-__all__ = ["Callback", "EarlyStopping", "Progress"]
+__all__ = ["Callback", "EarlyStopping", "LearningRates", "Memory", "Progress", "Throughput"]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from rich.progress import (
@@ -19,6 +19,7 @@ from rich.progress import (
 )
 
 from trainer_cli.callbacks.base import Callback
+from trainer_cli.callbacks.throughput import Clock
 from trainer_cli.runs.console import console
 
 if TYPE_CHECKING:
@@ -37,23 +38,24 @@ class Progress(Callback):
         self.training: TaskID | None = None
         self.evaluating: TaskID | None = None
         self.shown = 0.0
-        self.rate = Rate()
+        self.clock = Clock()
 
     def on_begin(self, engine: Engine) -> None:
         if engine.strategy.is_main:
             self.print_header(engine)
 
     def on_train_begin(self, engine: Engine) -> None:
-        self.rate.restart(engine.state.step)
+        self.clock.run()
         if engine.strategy.is_main and self.console.is_terminal:
             self.training = self.live().add_task(
                 "train", total=engine.total_steps, completed=engine.state.step, numbers=""
             )
 
     def on_step_end(self, engine: Engine) -> None:
+        self.clock.tick()
         if self.bars is None or self.training is None:
             return
-        now = time.monotonic()
+        now = monotonic()
         if now - self.shown >= SECONDS_BETWEEN_UPDATES:
             self.shown = now
             self.bars.update(self.training, completed=engine.state.step)
@@ -65,8 +67,10 @@ class Progress(Callback):
         if "train/loss" not in row:
             self.console.print(f"step {step} · {numbers(row)}", soft_wrap=True)
             return
-        speed = self.rate.per_second(step) * engine.train_loader.global_batch
-        text = f"{numbers(row)} · {speed:.0f} samples/s"
+        text = numbers(row)
+        if "train/samples_per_second" not in row:
+            updates, seconds = self.clock.lap()
+            text += f" · {updates * engine.train_loader.global_batch / seconds:.0f} samples/s"
         if self.bars is not None and self.training is not None:
             self.bars.update(self.training, completed=step, numbers=text)
         else:
@@ -74,6 +78,8 @@ class Progress(Callback):
             self.console.print(f"{place} · {text}", soft_wrap=True)
 
     def on_evaluate_begin(self, engine: Engine, loader: EvalLoader) -> None:
+        self.clock.pause(engine.strategy.device)
+        self.end_evaluation()
         if engine.strategy.is_main and self.console.is_terminal:
             self.evaluating = self.live().add_task("eval", total=loader.batches, numbers="")
 
@@ -82,13 +88,14 @@ class Progress(Callback):
             self.bars.advance(self.evaluating)
 
     def on_evaluate(self, engine: Engine, row: Mapping[str, Any]) -> None:
-        if self.bars is not None and self.evaluating is not None:
-            self.bars.remove_task(self.evaluating)
-            self.evaluating = None
-        self.rate.restart(engine.state.step)
+        self.end_evaluation()
+        self.clock.run()
+
+    def on_predict(self, engine: Engine, file: Path) -> None:
+        self.end_evaluation()
 
     def on_save(self, engine: Engine, checkpoint: Path) -> None:
-        self.rate.restart(engine.state.step)
+        self.clock.run()
 
     def on_train_end(self, engine: Engine) -> None:
         if engine.strategy.is_main and engine.state.stop is not None:
@@ -118,6 +125,12 @@ class Progress(Callback):
             self.bars.start()
         return self.bars
 
+    def end_evaluation(self) -> None:
+        """Take away the line of the evaluation set that was last gone through."""
+        if self.bars is not None and self.evaluating is not None:
+            self.bars.remove_task(self.evaluating)
+            self.evaluating = None
+
     def close(self) -> None:
         """Leave the last state of the live lines on the screen and give the terminal back."""
         if self.bars is not None:
@@ -125,26 +138,15 @@ class Progress(Callback):
         self.bars = self.training = self.evaluating = None
 
 
-class Rate:
-    """Updates a second since the last restart: the time of evaluations and saves is not counted."""
-
-    def __init__(self) -> None:
-        self.restart(0)
-
-    def restart(self, step: int) -> None:
-        """Count from this step and moment on."""
-        self.step, self.time = step, time.monotonic()
-
-    def per_second(self, step: int) -> float:
-        """Updates a second up to now."""
-        elapsed = time.monotonic() - self.time
-        return (step - self.step) / elapsed if elapsed > 0 else 0.0
-
-
 def numbers(row: Mapping[str, Any]) -> str:
-    """The row's numbers in one line, without the group that all of them share."""
+    """The row's numbers in one line, without the group that all share; of the learning rates one."""
     return " · ".join(
-        f"{name.removeprefix('train/')} {value:.4g}"
+        f"{name.removeprefix('train/')} {short(value)}"
         for name, value in row.items()
-        if name not in ("step", "epoch")
+        if name not in ("step", "epoch") and not name.startswith("train/lr/")
     )
+
+
+def short(value: float) -> str:
+    """The number in four digits, from a thousand on without a point: 0.1235, 21,362, 3.142e+12."""
+    return f"{value:,.0f}" if 1000 <= abs(value) < 1e9 else f"{value:.4g}"

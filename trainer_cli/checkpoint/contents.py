@@ -16,6 +16,9 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
+from trainer_cli.checkpoint.plain import Packer, unpack
+from trainer_cli.config.errors import UserError
+from trainer_cli.optim.learned import give_back, kind, learned
 from trainer_cli.strategy import Strategy
 
 OPTIMIZER = "optimizer.safetensors"
@@ -33,16 +36,24 @@ class TrainingState:
 
 def write(directory: Path, training: TrainingState, optimizer: Optimizer, scheduler: LRScheduler) -> None:
     """Write both files."""
-    tensors, rest = split_tensors(optimizer.state_dict()["state"])
-    save_file(tensors, str(directory / OPTIMIZER))
+    packed, packer = optimizer.state_dict(), Packer()
     state = {
-        "format": 1,
+        "format": 2,
         "run": training.run,
-        "optimizer": {"type": type(optimizer).__name__, "state": rest},
+        "optimizer": {
+            "type": kind(optimizer),
+            "sizes": group_sizes(optimizer),
+            "groups": [
+                packer.pack(learned(optimizer, group), f"group{index}")
+                for index, group in enumerate(packed["param_groups"])
+            ],
+            "state": {str(key): packer.pack(value, str(key)) for key, value in packed["state"].items()},
+        },
         "scheduler": {"type": type(scheduler).__name__, "state": plain_state(scheduler)},
         "callbacks": training.callbacks,
         "generators": training.generators,
     }
+    save_file(packer.tensors, str(directory / OPTIMIZER))
     (directory / STATE).write_text(json.dumps(state, indent=1), encoding="utf-8")
 
 
@@ -50,43 +61,62 @@ def read(directory: Path, optimizer: Optimizer, scheduler: LRScheduler) -> Train
     """Put the optimizer and the schedule where they were, and return the rest.
 
     Hyperparameters (learning rate, decay, …) are those of today's configuration; what the optimizer learned
-    is the checkpoint's.
+    is the checkpoint's. Raises UserError where another kind of optimizer, or one of other groups, learned it.
     """
     state = json.loads((directory / STATE).read_text(encoding="utf-8"))
-    merged = join_tensors(load_file(str(directory / OPTIMIZER)), state["optimizer"]["state"])
-    groups = optimizer.state_dict()["param_groups"]
-    optimizer.load_state_dict({"state": merged, "param_groups": groups})
+    stored = state["optimizer"]
+    check_same_optimizer(stored, optimizer, directory)
+    # The file's tensors begin at any byte, and some kernels round by how their memory is aligned.
+    tensors = {name: tensor.clone() for name, tensor in load_file(str(directory / OPTIMIZER)).items()}
+    give_back(
+        optimizer,
+        {int(index): unpack(value, tensors) for index, value in stored["state"].items()},
+        unpack(stored["groups"], tensors),
+    )
     restore_schedule(scheduler, optimizer, state["scheduler"]["state"])
     return TrainingState(state["run"], state["callbacks"], state["generators"])
 
 
-def split_tensors(state: Mapping[int, Mapping[str, Any]]) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Each parameter's state as tensors named `index.name`, and what is no tensor, by the same names."""
-    tensors: dict[str, Tensor] = {}
-    rest: dict[str, Any] = {}
-    for index, values in state.items():
-        for name, value in values.items():
-            key = f"{index}.{name}"
-            if isinstance(value, Tensor):
-                tensors[key] = value.detach().cpu().contiguous()
-            else:
-                rest[key] = value
-    return tensors, rest
+def check_same_optimizer(stored: Mapping[str, Any], optimizer: Optimizer, directory: Path) -> None:
+    """Raise UserError unless the optimizer is of the kind that the checkpoint stored, in groups as large."""
+    if stored["type"] != kind(optimizer):
+        raise UserError(
+            f"{directory.name} holds the state of {stored['type']}, but optim builds {kind(optimizer)}",
+            right=f"only that of {directory.parent / 'config.yaml'} can go on; "
+            f"model.pretrained={directory} starts a run with another one",
+        )
+    if stored["sizes"] != group_sizes(optimizer):
+        raise UserError(
+            f"{directory.name} has parameter groups of {stored['sizes']} parameters, but optim makes "
+            f"{group_sizes(optimizer)}",
+            right=f"only those of {directory.parent / 'config.yaml'} can go on",
+        )
 
 
-def join_tensors(tensors: Mapping[str, Tensor], rest: Mapping[str, Any]) -> dict[int, dict[str, Any]]:
-    """What `split_tensors` took apart."""
-    state: dict[int, dict[str, Any]] = {}
-    for key, value in {**tensors, **rest}.items():
-        index, name = key.split(".", 1)
-        state.setdefault(int(index), {})[name] = value
-    return state
+def group_sizes(optimizer: Optimizer) -> list[int]:
+    """How many parameters each group has."""
+    return [len(group["params"]) for group in optimizer.param_groups]
 
 
 def plain_state(scheduler: LRScheduler) -> dict[str, Any]:
     """The schedule's state less what JSON cannot hold: the functions that today's configuration builds."""
     state = scheduler.state_dict()
-    return {name: value for name, value in state.items() if name != "lr_lambdas"}
+    return {name: numbers(value) for name, value in state.items() if name != "lr_lambdas"}
+
+
+def numbers(value: Any) -> Any:
+    """A value without the tensors that some optimizers keep their learning rate in."""
+    if isinstance(value, list):
+        return [numbers(item) for item in value]
+    return value.item() if isinstance(value, Tensor) else value
+
+
+def set_lr(group: dict[str, Any], lr: float | Tensor) -> None:
+    """Give a parameter group a learning rate, in the tensor that holds it where one does."""
+    if isinstance(group["lr"], Tensor):
+        group["lr"].fill_(lr)
+    else:
+        group["lr"] = lr
 
 
 def restore_schedule(scheduler: LRScheduler, optimizer: Optimizer, state: Mapping[str, Any]) -> None:
@@ -94,14 +124,14 @@ def restore_schedule(scheduler: LRScheduler, optimizer: Optimizer, state: Mappin
     if not isinstance(scheduler, LambdaLR):
         scheduler.load_state_dict(with_integer_keys(state))
         for group, lr in zip(optimizer.param_groups, scheduler.get_last_lr(), strict=True):
-            group["lr"] = lr
+            set_lr(group, lr)
         return
     scheduler.last_epoch = state["last_epoch"]
     scheduler._step_count = state["_step_count"]
     factors = [function(scheduler.last_epoch) for function in scheduler.lr_lambdas]
     for group, base, factor in zip(optimizer.param_groups, scheduler.base_lrs, factors, strict=True):
-        group["lr"] = base * factor
-    scheduler._last_lr = [group["lr"] for group in optimizer.param_groups]
+        set_lr(group, base * factor)
+    scheduler._last_lr = [float(group["lr"]) for group in optimizer.param_groups]
 
 
 def with_integer_keys(value: Any) -> Any:

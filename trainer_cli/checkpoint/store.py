@@ -57,12 +57,13 @@ class Checkpoints:
         return final
 
     def rotate(self, protected: int | None) -> None:
-        """Delete the oldest beyond the limit, but never the protected step."""
-        if self.limit is None:
+        """Delete the oldest beyond the limit, but neither the newest nor the protected step."""
+        steps = self.steps()
+        if self.limit is None or len(steps) <= self.limit:
             return
-        for step in self.steps()[: -self.limit]:
-            if step != protected:
-                shutil.rmtree(self.path(step))
+        old = [step for step in steps[:-1] if step != protected]
+        for step in old[: len(steps) - self.limit]:
+            shutil.rmtree(self.path(step))
 
     def newest(self) -> tuple[Path | None, list[str]]:
         """The newest checkpoint that is whole, and why each newer one was rejected."""

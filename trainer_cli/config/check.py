@@ -31,7 +31,16 @@ SPECIAL = {
 }
 """Keys of a `_target_` node that are not parameters, but tell how to build it."""
 
-_INSTALL = {"transformers": "'trainer-cli[text]'", "datasets": "'trainer-cli[text]'", "peft": "peft"}
+_INSTALL = {
+    "transformers": "'trainer-cli[text]'",
+    "datasets": "'trainer-cli[text]'",
+    "peft": "peft",
+    "bitsandbytes": "'trainer-cli[optim]'",
+    "optimi": "'trainer-cli[optim]'",
+    "pytorch_optimizer": "'trainer-cli[optim]'",
+    "schedulefree": "'trainer-cli[optim]'",
+    "torchao": "'trainer-cli[ao]'",
+}
 
 
 def check(
@@ -76,8 +85,14 @@ def bind(
         checker.check_identity(key, str(node[TARGET]), module.__name__)
     signature = from_callable(target)
     if signature is not None:
-        checker.check_arguments(key, dict(node), signature, offered)
+        checker.check_arguments(key, targets_own(key, node), signature, offered)
+        checker.taken(key, dict(node), signature, offered, {})
     return checker.problems
+
+
+def targets_own(key: str, node: Mapping[str, Any]) -> dict[str, Any]:
+    """The keys of a node less those that the runner takes."""
+    return {name: value for name, value in node.items() if name not in schema.TAKEN.get(key, ())}
 
 
 def unknown_key(key: str, config: Mapping[str, Any], siblings: Iterable[str]) -> Problem:
@@ -122,7 +137,7 @@ class _Checker:
             self.report(name, f"{name} is {plain(value)}", f"it must be a mapping; {self._setting(name)}")
             return value
         if name in schema.TYPED:
-            return self.fields(name, value, schema.kinds(schema.TYPED[name]))
+            return self.fields(name, value, schema.kinds(schema.fields_of(name, value)))
         if name in schema.NODES:
             return self.node(name, value, schema.OFFERED.get(name, ()), schema.KNOWN.get(name, {}))
         return self.named(name, value)
@@ -162,9 +177,12 @@ class _Checker:
             self.report(key, f"{key} names nothing to build: it has no {TARGET}", right)
             return node
         signature = self.signature(key, target)
+        own = targets_own(key, node)
         if signature is None:
-            return {name: self.inner(f"{key}.{name}", value) for name, value in node.items()}
-        return self.check_arguments(key, node, signature, offered, known)
+            checked = {name: self.inner(f"{key}.{name}", value) for name, value in own.items()}
+        else:
+            checked = self.check_arguments(key, own, signature, offered, known)
+        return checked | self.taken(key, node, signature, offered, known)
 
     def signature(self, key: str, target: str) -> Signature | None:
         """What the target takes; None where it is not known, or not allowed, which is reported."""
@@ -180,9 +198,10 @@ class _Checker:
             install = f"pip install {_INSTALL[top]} adds it" if top in _INSTALL and not error.hint else ""
             self.report(place, f"{place} is {target}: {error}", error.hint or install)
             return None
-        if signature is not None:
-            self.check_identity(key, target, signature.module)
-        return signature
+        if signature is None:
+            return None
+        self.check_identity(key, target, signature.module)
+        return targets.closed(signature, target)
 
     def check_identity(self, key: str, target: str, module: str) -> None:
         """Report a target whose definition lies in a module that may not be named."""
@@ -211,7 +230,8 @@ class _Checker:
                 checked[name] = self.inner(at, value)
             else:
                 names = [p.name for p in signature.parameters if p.name not in offered]
-                self.unknown(key, str(name), [*names, *SPECIAL], f"{node[TARGET]} has no parameter {name}")
+                siblings = [*names, *schema.TAKEN.get(key, ()), *SPECIAL]
+                self.unknown(key, str(name), siblings, f"{node[TARGET]} has no parameter {name}")
         positional = len(node.get("_args_") or ())
         given = {*node, *offered, *(p.name for p in signature.parameters[:positional])}
         if node.get("_partial_") is not True:
@@ -220,6 +240,57 @@ class _Checker:
                     at = f"{key}.{parameter.name}"
                     right = f"{node[TARGET]} needs it: {at}=VALUE" + _meaning(parameter)
                     self.report(key, f"{at} is missing", right)
+        return checked
+
+    def taken(
+        self,
+        key: str,
+        node: dict[str, Any],
+        signature: Signature | None,
+        offered: Collection[str],
+        known: Mapping[str, Kind],
+    ) -> dict[str, Any]:
+        """Check those keys of a node that its target is not given."""
+        checked = {}
+        for name, kind in schema.TAKEN.get(key, {}).items():
+            if name in node:
+                checked[name] = self.value(f"{key}.{name}", node[name], kind)
+        entries = checked.get("groups")
+        if isinstance(entries, list) and all(isinstance(entry, dict) for entry in entries):
+            checked["groups"] = [
+                self.parameter_group(
+                    f"{key}.groups.{index}", entry, str(node[TARGET]), signature, offered, known
+                )
+                for index, entry in enumerate(entries)
+            ]
+        return checked
+
+    def parameter_group(
+        self,
+        key: str,
+        entry: dict[str, Any],
+        target: str,
+        signature: Signature | None,
+        offered: Collection[str],
+        known: Mapping[str, Kind],
+    ) -> dict[str, Any]:
+        """Check an entry of `optim.groups`: patterns, and hyperparameters that the optimizer has."""
+        fields = schema.kinds(schema.GroupFields)
+        names = [p.name for p in signature.parameters if p.name not in offered] if signature else []
+        checked = dict(entry)
+        for name, value in entry.items():
+            at = f"{key}.{name}"
+            parameter = signature.parameter(name) if signature and name in names else None
+            if name in fields:
+                checked[name] = self.value(at, value, fields[name])
+            elif parameter is not None:
+                checked[name] = self.argument(at, value, parameter, known.get(name))
+            elif signature is not None and not signature.accepts_any:
+                self.unknown(key, str(name), [*names, *fields], f"{target} has no parameter {name}")
+        if "modules" not in entry:
+            self.report(key, f"{key}.modules is missing", "modules: REGEX\n" + fields["modules"].doc)
+        elif why := _not_a_pattern(checked["modules"]):
+            self.report(key, f"{key}.modules: {why}", r"for example modules: layer\.(0|1)\.")
         return checked
 
     def argument(self, key: str, value: Any, parameter: Parameter, known: Kind | None) -> Any:
@@ -265,11 +336,14 @@ class _Checker:
         hints = [self._leftover(parent, key)]
         if not hints[0]:
             dotted = [] if parent else [other for other in keys(dict(self.config)) if one_edit(name, other)]
-            hints = [self._home(parent, name), did_you_mean(name, [*siblings, *dotted], prefix)]
+            hints = [self._home(parent, name) or did_you_mean(name, [*siblings, *dotted], prefix)]
         self.report(key, what, "\n".join(filter(None, hints)))
 
     def _home(self, parent: str, name: str) -> str:
         """Where a key of this name lives, if it is not here."""
+        options = [o for o, fields in schema.STRATEGIES.items() if name in schema.kinds(fields)]
+        if parent == "strategy" and options:
+            return f"it belongs to strategy={' or '.join(options)}"
         home = HOMES.get(name)
         if home is not None and home.key not in (parent, f"{parent}.{name}"):
             return str(home)
@@ -302,6 +376,16 @@ class _Checker:
         self.problems.append(Problem(what, self.sources.where(key), right))
 
 
+def _not_a_pattern(value: Any) -> str:
+    """Why a text, or one of several, is no regular expression; empty where all are."""
+    for pattern in value if isinstance(value, list) else [value]:
+        try:
+            re.compile(pattern if isinstance(pattern, str) else "")
+        except re.error as error:
+            return f"{pattern} is no regular expression: {error}"
+    return ""
+
+
 def _is_node(value: Any) -> bool:
     """Whether a `_target_` node, or a list or mapping of them, stands for the value."""
     items = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
@@ -314,6 +398,8 @@ def _applies(known: Kind, parameter: Parameter, value: Any) -> bool:
     names = {part.name for part in own.parts} if own.name == "union" else {own.name}
     if value is None:
         return "none" not in names and parameter.default != "None"
+    if (parameter.default or "").startswith("(") and known.name != "list":
+        return False  # several numbers, as Adafactor's eps are
     return bool(names & {"any", known.name}) or ("tuple" in names and known.name == "list")
 
 

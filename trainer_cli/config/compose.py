@@ -131,7 +131,7 @@ def apply(
             problems.append(
                 Problem(what, right="a resumed run keeps its parts: leave it out, or start afresh")
             )
-    node = OmegaConf.create(_escaped(dict(config)))
+    node = OmegaConf.create(escaped(dict(config)))
     problems += [*refused, *command_line.apply(node, request.values)]
     sources = Sources()
     sources.add_overrides(request.values)
@@ -145,7 +145,7 @@ def dump(config: Mapping[str, Any], path: Path, header: str) -> None:
     """Write a configuration as YAML below a header of comment lines, its keys in the order of the groups."""
     ordered = {key: config[key] for key in sorted(config, key=_rank)}
     comments = "".join(f"# {line}".rstrip() + "\n" for line in header.splitlines())
-    path.write_text(comments + OmegaConf.to_yaml(OmegaConf.create(_escaped(ordered))), encoding="utf-8")
+    path.write_text(comments + OmegaConf.to_yaml(OmegaConf.create(escaped(ordered))), encoding="utf-8")
 
 
 def project_folders(roots: Sequence[Root]) -> tuple[Path, ...]:
@@ -201,10 +201,10 @@ def _broken(node: DictConfig | ListConfig, prefix: str, sources: Sources) -> Ite
                 yield from _broken(value, f"{key}.", sources)
 
 
-def _escaped(value: Any) -> Any:
+def escaped(value: Any) -> Any:
     """Text in a resolved configuration is meant literally: what looks like an interpolation is none."""
     if isinstance(value, dict):
-        return {key: _escaped(item) for key, item in value.items()}
+        return {key: escaped(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [_escaped(item) for item in value]
+        return [escaped(item) for item in value]
     return re.sub(r"(\\*)\$\{", r"\1\1\\${", value) if isinstance(value, str) else value

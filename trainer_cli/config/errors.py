@@ -46,6 +46,10 @@ class UserError(Exception):
         return head + "\n\n".join(problem.block() for problem in self.problems)
 
 
+class Diverged(UserError):
+    """Training met values that are not finite: shown as a short block, exit code 1."""
+
+
 def missing_extra(module: str, extra: str) -> UserError:
     """The error for a package that an optional part needs and that is not installed."""
     return UserError(f"{module} is not installed", right=f"pip install 'trainer-cli[{extra}]' adds it")

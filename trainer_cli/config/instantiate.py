@@ -10,7 +10,7 @@ from typing import Any
 import hydra.utils
 from hydra.errors import InstantiationException
 
-from trainer_cli.config.check import bind
+from trainer_cli.config.check import bind, targets_own
 from trainer_cli.config.errors import Problem, UserError
 from trainer_cli.config.schema import OFFERED
 
@@ -20,6 +20,7 @@ def instantiate(where: str, node: Mapping[str, Any], **offered: Any) -> Any:
 
     Raises UserError when the target refuses its values.
     """
+    node = targets_own(where, node)
     target = hydra.utils.get_object(node["_target_"])
     names = inspect.signature(target).parameters
     given = {name: value for name, value in offered.items() if name in names and name not in node}

@@ -14,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from trainer_cli.config.errors import Problem, UserError
+from trainer_cli.config.hugging_face import other_name
 from trainer_cli.config.nearest import did_you_mean
 from trainer_cli.config.places import RECIPE, Root, find, is_group, options
 from trainer_cli.config.schema import GROUPS, NAMED
@@ -132,7 +133,7 @@ def unknown_options(group: str, names: Iterable[str], roots: Sequence[Root], pla
     for name in names:
         if not find(f"{group}/{name}", roots):
             known = options(group, roots)
-            hint = did_you_mean(name, known, prefix=f"{group}=")
+            hint = other_name(group, name) or did_you_mean(name, known, prefix=f"{group}=")
             listed = f"there are: {', '.join(known)}" if known else f"there is no {group} at all"
             yield Problem(f"there is no {group}={name}", place, "\n".join(filter(None, (hint, listed))))
 

@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from trainer_cli.config.errors import Problem
 from trainer_cli.config.sources import Sources
 
+_WATCHING = ("trainer_cli.scheduler.ReduceLROnPlateau",)
 _EARLY_STOPPING = "trainer_cli.callbacks.EarlyStopping"
+_IN_BACKWARD = ("trainer_cli.optim.Lomo", "trainer_cli.optim.AdaLomo")
+_SCHEDULE_FREE = ("schedulefree.", "pytorch_optimizer.ScheduleFree")
+_CONSTANT = "trainer_cli.scheduler.constant"
+_BITSANDBYTES = (
+    "trainer_cli.optim.adamw_8bit",
+    "trainer_cli.optim.ademamix_8bit",
+    "trainer_cli.optim.galore_adamw_8bit",
+    "trainer_cli.optim.lion_8bit",
+    "trainer_cli.optim.rmsprop_8bit",
+)
 
 
 def contradictions(config: Mapping[str, Any], sources: Sources) -> Iterator[Problem]:
     """The problems of a configuration whose values are each of the right type."""
     yield from _evaluation(config, sources)
+    yield from _memory(config, sources)
+    yield from _optimizer(config, sources)
+    yield from _schedule(config, sources)
     args, strategy = config["args"], config["strategy"]
     if not args["stages"]:
         yield Problem(
@@ -28,12 +43,13 @@ def contradictions(config: Mapping[str, Any], sources: Sources) -> Iterator[Prob
             sources.where("strategy.num_processes"),
             f"strategy=ddp strategy.num_processes={count}",
         )
-    if args["dataloader_prefetch_factor"] is not None and not args["dataloader_num_workers"]:
-        yield Problem(
-            "args.dataloader_prefetch_factor is set, but there are no workers to prefetch",
-            sources.where("args.dataloader_prefetch_factor"),
-            "args.dataloader_num_workers=1 or more",
-        )
+    for name in ("dataloader_prefetch_factor", "dataloader_multiprocessing_context"):
+        if args[name] is not None and not args["dataloader_num_workers"]:
+            yield Problem(
+                f"args.{name} is set, but there are no workers",
+                sources.where(f"args.{name}"),
+                "args.dataloader_num_workers=1 or more",
+            )
 
 
 def _evaluation(config: Mapping[str, Any], sources: Sources) -> Iterator[Problem]:
@@ -46,6 +62,10 @@ def _evaluation(config: Mapping[str, Any], sources: Sources) -> Iterator[Problem
         needing.append("args.load_best_model_at_end")
     if args["metric_for_best_model"] is not None:
         needing.append("args.metric_for_best_model")
+    if args["save_strategy"] == "best":
+        needing.append("args.save_strategy")
+    if config["scheduler"]["_target_"] in _WATCHING:
+        needing.append("scheduler._target_")
     for name, node in config["callbacks"].items():
         if node is not None and node.get("_target_") == _EARLY_STOPPING:
             needing.append(f"callbacks.{name}")
@@ -54,4 +74,129 @@ def _evaluation(config: Mapping[str, Any], sources: Sources) -> Iterator[Problem
             f"{key} needs evaluations, but args.eval_strategy is no",
             f"{sources.where(key)}; {sources.where('args.eval_strategy')}",
             "args.eval_strategy=epoch or steps",
+        )
+
+
+def _schedule(config: Mapping[str, Any], sources: Sources) -> Iterator[Problem]:
+    """A schedule whose step is no update."""
+    target = config["scheduler"]["_target_"]
+    if target == "torch.optim.lr_scheduler.ReduceLROnPlateau":
+        yield Problem(
+            f"{target} takes a step with the score of an evaluation, not with each update",
+            sources.where("scheduler._target_"),
+            "scheduler=reduce_lr_on_plateau does the same here",
+        )
+
+
+def _memory(config: Mapping[str, Any], sources: Sources) -> Iterator[Problem]:
+    """What saves memory, asked for where it cannot."""
+    args, strategy = config["args"], config["strategy"]
+    if args["auto_find_batch_size"] and strategy["name"] != "single":
+        yield Problem(
+            "args.auto_find_batch_size needs one process: where memory runs out in one of several, the others"
+            " wait for it",
+            sources.where("args.auto_find_batch_size"),
+            "strategy=single finds the size, args.per_device_train_batch_size then sets it",
+        )
+    if args["gradient_checkpointing_modules"] is not None and not args["gradient_checkpointing"]:
+        yield Problem(
+            "args.gradient_checkpointing_modules is set, but args.gradient_checkpointing is false",
+            sources.where("args.gradient_checkpointing_modules"),
+            "args.gradient_checkpointing=true",
+        )
+    for key in ("torch_compile_backend", "torch_compile_mode"):
+        if args[key] is not None and not args["torch_compile"]:
+            yield Problem(
+                f"args.{key} is set, but args.torch_compile is false",
+                sources.where(f"args.{key}"),
+                "args.torch_compile=true",
+            )
+
+
+def _optimizer(config: Mapping[str, Any], sources: Sources) -> Iterator[Problem]:
+    """What the design of an optimizer forbids, and a package that it needs."""
+    if "train" not in config["args"]["stages"]:
+        return
+    target = config["optim"].get("_target_", "")
+    if target in _BITSANDBYTES and importlib.util.find_spec("bitsandbytes") is None:
+        yield Problem(
+            f"{target} needs bitsandbytes, which is not installed",
+            sources.where("optim._target_"),
+            "pip install 'trainer-cli[optim]' adds it",
+        )
+    if target in _IN_BACKWARD or config["optim"].get("layerwise") is True:
+        yield from _in_backward(config, sources)
+    if target.startswith(_SCHEDULE_FREE):
+        yield from _schedule_free(config, sources)
+
+
+def _in_backward(config: Mapping[str, Any], sources: Sources) -> Iterator[Problem]:
+    """What cannot be had where each parameter is updated as soon as its gradient is there."""
+    args, strategy = config["args"], config["strategy"]["name"]
+    accumulation = args["gradient_accumulation_steps"]
+    rows = accumulation * args["per_device_train_batch_size"]
+    forbidden = (
+        (
+            "args.gradient_accumulation_steps",
+            accumulation > 1,
+            "no gradient waits for the next micro-batch",
+            f"args.gradient_accumulation_steps=1 args.per_device_train_batch_size={rows}",
+        ),
+        (
+            "args.max_grad_norm",
+            args["max_grad_norm"] > 0,
+            "weights change before the norm of all gradients is known",
+            "args.max_grad_norm=0",
+        ),
+        (
+            "args.max_grad_value",
+            args["max_grad_value"] is not None,
+            "no gradient is left to clip",
+            "args.max_grad_value=null",
+        ),
+        (
+            "args.precision",
+            args["precision"] == "fp16",
+            "no gradient is left for a loss scaler to look at",
+            "args.precision=bf16",
+        ),
+        ("strategy.name", strategy != "single", "no gradient is left to exchange", "strategy=single"),
+        (
+            "args.on_nonfinite",
+            args["on_nonfinite"] == "skip",
+            "weights have changed before an update could be skipped",
+            "args.on_nonfinite=stop or rollback",
+        ),
+        (
+            "args.auto_find_batch_size",
+            args["auto_find_batch_size"],
+            "an update is one micro-batch, which cannot be made of smaller ones",
+            "args.auto_find_batch_size=false",
+        ),
+    )
+    for key, is_set, why, right in forbidden:
+        if is_set:
+            section, _, name = key.partition(".")
+            yield Problem(
+                f"{key} is {config[section][name]}, but this optimizer works in the backward pass: {why}",
+                f"{sources.where(key)}; {sources.where('optim._target_')}",
+                right,
+            )
+
+
+def _schedule_free(config: Mapping[str, Any], sources: Sources) -> Iterator[Problem]:
+    """What a schedule-free optimizer's average of the weights already does."""
+    target, warmup = config["scheduler"]["_target_"], config["scheduler"].get("num_warmup_steps")
+    if target != _CONSTANT or warmup:
+        own = " optim.warmup_steps=N" if warmup and "warmup_steps" in config["optim"] else ""
+        yield Problem(
+            "a schedule-free optimizer takes a constant learning rate: its averaging is its schedule",
+            f"{sources.where('scheduler._target_')}; {sources.where('optim._target_')}",
+            f"scheduler=constant scheduler.num_warmup_steps=0{own}",
+        )
+    if config["args"]["ema_decay"] is not None:
+        yield Problem(
+            "args.ema_decay is set, but a schedule-free optimizer keeps an average of its own",
+            f"{sources.where('args.ema_decay')}; {sources.where('optim._target_')}",
+            "args.ema_decay=null",
         )

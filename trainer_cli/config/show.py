@@ -96,13 +96,16 @@ def _members(
         kind = schema.TOP.get(name)
         return list(schema.ORDER), (str(kind or "a mapping"), kind.doc if kind else "")
     if above[0] in schema.TYPED:
-        kinds = schema.kinds(schema.TYPED[above[0]])
+        kinds = schema.kinds(schema.fields_of(above[0], node if isinstance(node, dict) else {}))
         kind = kinds.get(name)
         return list(kinds), (str(kind or ""), kind.doc if kind else "")
+    taken = schema.TAKEN.get(".".join(above), {})
+    if name in taken:
+        return list(taken), (str(taken[name]), taken[name].doc)
     signature = _signature(composition, node)
     if signature is None:
-        return [], ("a mapping" if isinstance(node, dict) else "", "")
-    names = [parameter.name for parameter in signature.parameters] + list(SPECIAL)
+        return list(taken), ("a mapping" if isinstance(node, dict) else "", "")
+    names = [parameter.name for parameter in signature.parameters] + [*taken, *SPECIAL]
     if name == TARGET:
         return names, ("the dotted name of what is built", signature.doc)
     parameter = signature.parameter(name)

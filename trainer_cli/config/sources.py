@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -58,8 +59,8 @@ class Sources(dict[str, list[Source]]):
         return self[below][-1] if below else None
 
     def where(self, key: str) -> str:
-        """The winner's text, or nothing where it is not known."""
-        source = self.winner(key)
+        """The winner's text, or nothing where it is not known; what is in a list is set where the list is."""
+        source = self.winner(key) or self.winner(re.sub(r"\.\d.*", "", key))
         return source.text if source else ""
 
 

@@ -4,12 +4,27 @@ from __future__ import annotations
 
 import sysconfig
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from trainer_cli.config.signatures import Resolver
+from trainer_cli.config.signatures import Resolver, Signature
 
-ALLOWED = ("trainer_cli", "torch", "transformers", "datasets", "peft")
+ALLOWED = (
+    "trainer_cli",
+    "torch",
+    "transformers",
+    "datasets",
+    "peft",
+    "bitsandbytes.optim",
+    "optimi",
+    "pytorch_optimizer",
+    "schedulefree",
+    "torchao.optim",
+)
 """Prefixes that every configuration may name."""
+
+CLOSED = ("pytorch_optimizer",)
+"""Prefixes whose constructors take any further keyword and do nothing with it."""
 
 REFUSED = (
     "torch.classes",
@@ -56,6 +71,11 @@ def refusal(target: str, plugins: Sequence[str], resolver: Resolver) -> str:
 def is_trusted(module: str, plugins: Sequence[str]) -> bool:
     """Whether what this module defines may be reached under an allowed name."""
     return _below(module, (*ALLOWED, *plugins)) and not _below(module, REFUSED)
+
+
+def closed(signature: Signature, target: str) -> Signature:
+    """The signature, without the further keywords that the target takes and does nothing with."""
+    return replace(signature, accepts_any=False) if _below(target, CLOSED) else signature
 
 
 def is_own(target: str, resolver: Resolver) -> bool:

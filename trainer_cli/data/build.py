@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import torch
+
 from trainer_cli.config.errors import UserError
 from trainer_cli.config.schema import Args
-from trainer_cli.data.loader import EvalLoader, KnowsLengths, TrainLoader, Workers
+from trainer_cli.data.loader import EvalLoader, KnowsLengths, TrainLoader
+from trainer_cli.data.reader import Workers
 from trainer_cli.data.source import Splits
-from trainer_cli.strategy import Strategy
 
 
 def needed_splits(args: Args) -> set[str]:
@@ -21,10 +23,16 @@ def needed_splits(args: Args) -> set[str]:
 
 
 def build_loaders(
-    splits: Splits, args: Args, strategy: Strategy
+    splits: Splits, args: Args, rank: int, world_size: int, device: torch.device
 ) -> tuple[TrainLoader, dict[str, EvalLoader], EvalLoader | None]:
-    """A loader of each split; training data is empty where no stage trains."""
-    workers = Workers(args.dataloader_num_workers, args.dataloader_prefetch_factor)
+    """A loader of each split for one process; training data is empty where no stage trains."""
+    seed = args.seed if args.data_seed is None else args.data_seed
+    workers = Workers(
+        args.dataloader_num_workers,
+        args.dataloader_prefetch_factor,
+        args.dataloader_multiprocessing_context,
+        pin_memory=args.dataloader_pin_memory and device.type == "cuda",
+    )
     dataset: Any = splits.train if splits.train is not None else []
     if args.train_sampling_strategy == "group_by_length" and not isinstance(dataset, list | KnowsLengths):
         raise UserError(
@@ -35,11 +43,11 @@ def build_loaders(
         dataset=dataset,  # a list is a dataset of its items
         collate=splits.collate_fn,
         sampling=args.train_sampling_strategy,
-        seed=args.seed,
+        seed=seed,
         per_device=args.per_device_train_batch_size,
         accumulation=args.gradient_accumulation_steps,
-        rank=strategy.rank,
-        world_size=strategy.world_size,
+        rank=rank,
+        world_size=world_size,
         drop_last=args.dataloader_drop_last,
         workers=workers,
     )
@@ -48,9 +56,10 @@ def build_loaders(
         return EvalLoader(
             dataset,
             splits.collate_fn,
+            seed,
             args.per_device_eval_batch_size,
-            strategy.rank,
-            strategy.world_size,
+            rank,
+            world_size,
             workers,
             keep_order,
         )

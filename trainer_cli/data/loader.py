@@ -2,26 +2,15 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
+import dataclasses
+from collections.abc import Iterator, Sequence, Sized
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
-import torch
-from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, IterableDataset
+from torch.utils.data import Dataset, IterableDataset
 
+from trainer_cli.data.reader import Batch, Collate, Reader, StreamReader, Workers
 from trainer_cli.data.sampler import SamplingStrategy, epoch_order, shares
-
-Batch = dict[str, Tensor]
-Collate = Callable[[list[Any]], Batch]
-
-
-@runtime_checkable
-class FetchesMany(Protocol):
-    """A dataset that reads many rows in one call (torch's own convention)."""
-
-    def __getitems__(self, indices: list[int]) -> list[Any]: ...
 
 
 @runtime_checkable
@@ -47,57 +36,22 @@ class MicroBatch:
 
 
 @dataclass(frozen=True)
-class Workers:
-    """How rows are read: in the training process (`count` 0), or ahead of it by others."""
+class GlobalBatch:
+    """An update's samples over all processes, by their rows in the data, and this process's part of them.
 
-    count: int
-    prefetch: int | None = None
+    A row of a stream is its position since the stream began.
+    """
 
-    def loader(
-        self, dataset: Dataset[Any], batches: Iterable[list[int]], collate: Collate, seed: int
-    ) -> Iterable[Batch]:
-        """The collated rows of each list of indices, in order; `seed` starts the workers' own generators."""
-        if self.count == 0:
-            return (fetch(dataset, indices, collate) for indices in batches)
-        return DataLoader(
-            dataset,
-            batch_sampler=batches,
-            collate_fn=collate,
-            num_workers=self.count,
-            prefetch_factor=self.prefetch,
-            # Its own generator, as a draw from the global one would change the numbers that dropout sees.
-            generator=torch.Generator().manual_seed(seed),
-        )
-
-    def stream(self, dataset: IterableDataset[Any], seed: int) -> Iterator[Any]:
-        """The rows of a stream; one worker at most reads it, as two would each read all of it."""
-        if self.count == 0:
-            return iter(dataset)
-        return iter(
-            DataLoader(
-                dataset,
-                batch_size=None,
-                num_workers=1,
-                prefetch_factor=self.prefetch,
-                generator=torch.Generator().manual_seed(seed),
-            )
-        )
-
-
-def fetch(dataset: Dataset[Any], indices: list[int], collate: Collate) -> Batch:
-    """The batch of these rows; an error in reading one says which rows were asked for."""
-    try:
-        if isinstance(dataset, FetchesMany):
-            return collate(dataset.__getitems__(indices))
-        return collate([dataset[index] for index in indices])
-    except Exception as error:
-        error.add_note(f"while reading rows {indices[:8]}{'…' if len(indices) > 8 else ''} of the data")
-        raise
+    rows: list[int]
+    micro_batches: list[MicroBatch]
 
 
 @dataclass
 class TrainLoader:
-    """Updates of an epoch from any position in it, for one of `world_size` processes."""
+    """Updates of an epoch from any position in it, for one of `world_size` processes.
+
+    `seed` decides the order of each epoch and what its rows and batches draw.
+    """
 
     dataset: Dataset[Any]
     collate: Collate
@@ -134,8 +88,15 @@ class TrainLoader:
             return None
         return self.size // self.global_batch if self.drop_last else -(-self.size // self.global_batch)
 
-    def updates(self, epoch: int, start: int, order_batch: int) -> Iterator[tuple[int, list[MicroBatch]]]:
-        """From sample `start` of the epoch: each update's global number of samples and this process's part.
+    def with_micro_batch(self, per_device: int) -> TrainLoader:
+        """The same updates in micro-batches of `per_device` rows; raises ValueError where they do not fit."""
+        rows = self.per_device * self.accumulation
+        if per_device < 1 or rows % per_device:
+            raise ValueError(f"{rows} rows of a process cannot be cut into micro-batches of {per_device}")
+        return dataclasses.replace(self, per_device=per_device, accumulation=rows // per_device)
+
+    def updates(self, epoch: int, start: int, order_batch: int) -> Iterator[GlobalBatch]:
+        """From sample `start` of the epoch: the batch of each update.
 
         `order_batch` is the global batch that the epoch's order is made for.
         """
@@ -145,7 +106,7 @@ class TrainLoader:
             return self._stream(self.dataset, epoch, start)
         return self._map(epoch, start, order_batch)
 
-    def _map(self, epoch: int, start: int, order_batch: int) -> Iterator[tuple[int, list[MicroBatch]]]:
+    def _map(self, epoch: int, start: int, order_batch: int) -> Iterator[GlobalBatch]:
         size = self.size or 0
         lengths = self.dataset.lengths if isinstance(self.dataset, KnowsLengths) else None
         order = epoch_order(self.sampling, size, self.seed, epoch, order_batch, lengths)
@@ -154,20 +115,23 @@ class TrainLoader:
             groups.pop()
         parts = [self._part(group) for group in groups]
         rows = [rows for part in parts for rows, _ in part]
-        batches = iter(self.workers.loader(self.dataset, rows, self.collate, self.seed + epoch))
+        reader = Reader(self.dataset, self.collate, self.seed, epoch)
+        batches = self.workers.batches(reader, rows)
         for group, part in zip(groups, parts):
-            yield len(group), [MicroBatch(next(batches), real) for _, real in part]
+            yield GlobalBatch(group, [MicroBatch(next(batches), real) for _, real in part])
 
-    def _stream(
-        self, dataset: IterableDataset[Any], epoch: int, start: int
-    ) -> Iterator[tuple[int, list[MicroBatch]]]:
-        rows = itertools.islice(self.workers.stream(dataset, self.seed + epoch), start, None)
-        while group := list(itertools.islice(rows, self.global_batch)):
+    def _stream(self, dataset: IterableDataset[Any], epoch: int, start: int) -> Iterator[GlobalBatch]:
+        reader = StreamReader(dataset, self.collate, self.seed, epoch, self.global_batch, self._split, start)
+        for group, batches in self.workers.groups(reader):
             if self.drop_last and len(group) < self.global_batch:
                 return
-            yield len(group), [MicroBatch(self.collate(rows), real) for rows, real in self._part(group)]
+            part = self._part(group)
+            yield GlobalBatch(group, [MicroBatch(batch, real) for batch, (_, real) in zip(batches, part)])
 
-    def _part(self, group: list[Any]) -> list[tuple[list[Any], bool]]:
+    def _split(self, group: list[int]) -> list[list[int]]:
+        return [rows for rows, _ in self._part(group)]
+
+    def _part(self, group: list[int]) -> list[tuple[list[int], bool]]:
         """This process's rows of each micro-batch; a process with none borrows one as a stand-in."""
         part = []
         at = 0
@@ -181,10 +145,14 @@ class TrainLoader:
 
 @dataclass
 class EvalLoader:
-    """Every sample once over all processes; long rows first, where lengths are known, to pad little."""
+    """Every sample once over all processes; long rows first, where lengths are known, to pad little.
+
+    What is drawn is a function of `seed` as in a first epoch, so that evaluations can be compared.
+    """
 
     dataset: Dataset[Any]
     collate: Collate
+    seed: int
     per_device: int
     rank: int
     world_size: int
@@ -201,7 +169,7 @@ class EvalLoader:
             return self._stream(self.dataset)
         indices = self._indices()
         batches = [indices[at : at + self.per_device] for at in range(0, len(indices), self.per_device)]
-        return iter(self.workers.loader(self.dataset, batches, self.collate, seed=0))
+        return self.workers.batches(Reader(self.dataset, self.collate, self.seed, epoch=0), batches)
 
     def _indices(self) -> list[int]:
         order: Sequence[int] = range(len(self.dataset))  # type: ignore[arg-type]
@@ -210,6 +178,12 @@ class EvalLoader:
         return list(order[self.rank :: self.world_size])
 
     def _stream(self, dataset: IterableDataset[Any]) -> Iterator[Batch]:
-        rows = itertools.islice(dataset, self.rank, None, self.world_size)
-        while batch := list(itertools.islice(rows, self.per_device)):
-            yield self.collate(batch)
+        group = self.per_device * self.world_size
+        reader = StreamReader(dataset, self.collate, self.seed, 0, group, self._split)
+        for _, batches in self.workers.groups(reader):
+            yield from batches
+
+    def _split(self, group: list[int]) -> list[list[int]]:
+        """This process's rows, as one batch; none where there are none."""
+        rows = group[self.rank :: self.world_size]
+        return [rows] if rows else []

@@ -10,6 +10,7 @@ from torch.utils.data import Dataset, IterableDataset, default_collate
 
 from trainer_cli.config.errors import UserError
 from trainer_cli.data.fingerprint import fingerprint
+from trainer_cli.data.randomness import undisturbed
 from trainer_cli.data.source import UNSCORED, Collate, Labels, Splits
 
 
@@ -18,7 +19,7 @@ class PythonData:
 
     Args:
         train: Dataset to train on, by _target_.
-        eval: Dataset to evaluate on, or several by name.
+        eval: Dataset to evaluate on, or several by name, of which null ones are left out.
         predict: Dataset to predict.
         collate_fn: Makes a batch of a list of rows; null: torch's default_collate.
     """
@@ -29,12 +30,13 @@ class PythonData:
     def __init__(
         self,
         train: Dataset[Any] | None,
-        eval: Dataset[Any] | Mapping[str, Dataset[Any]] | None,
+        eval: Dataset[Any] | Mapping[str, Dataset[Any] | None] | None,
         predict: Dataset[Any] | None,
         collate_fn: Collate | None,
     ) -> None:
         self._train, self._predict = train, predict
-        self._eval = {} if eval is None else dict(eval) if isinstance(eval, Mapping) else {"": eval}
+        named = eval if isinstance(eval, Mapping) else {"": eval}
+        self._eval = {name: dataset for name, dataset in named.items() if dataset is not None}
         self._collate_fn = collate_fn
         for key, dataset in self._datasets():
             _check(key, dataset, rows_are_dicts=collate_fn is None)
@@ -76,7 +78,10 @@ def collate_dicts(rows: list[Any]) -> dict[str, Tensor]:
 
 def _check(key: str, dataset: Any, rows_are_dicts: bool) -> None:
     if not isinstance(dataset, Dataset):
-        raise UserError(f"data.{key} is a {type(dataset).__name__}, no torch Dataset")
+        raise UserError(
+            f"data.{key} is a {type(dataset).__name__}, no torch Dataset",
+            right=f"data.{key}._target_=CLASS names the class of one",
+        )
     if isinstance(dataset, IterableDataset):
         return  # to look at a row would take it out of the stream
     if not isinstance(dataset, Sized):
@@ -85,7 +90,9 @@ def _check(key: str, dataset: Any, rows_are_dicts: bool) -> None:
         )
     if len(dataset) == 0:
         raise UserError(f"data.{key} is empty")
-    if rows_are_dicts and not isinstance(row := dataset[0], dict):
+    with undisturbed():  # the weights are drawn from the same generators
+        row = dataset[0] if rows_are_dicts else {}
+    if not isinstance(row, dict):
         raise _no_dict(f"data.{key}", row)
 
 

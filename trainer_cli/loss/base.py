@@ -41,6 +41,15 @@ class Loss(ABC):
         return (logits[:, :-1], labels[:, 1:]) if self.shift_labels else (logits, labels)
 
 
+def named_losses(outputs: Outputs) -> dict[str, Tensor]:
+    """What else a model or loss returned as a loss: scalars, means over the batch, named `..._loss`."""
+    return {
+        name: value
+        for name, value in outputs.items()
+        if name.endswith("_loss") and isinstance(value, Tensor) and value.ndim == 0
+    }
+
+
 def count_labels(batch: Mapping[str, Tensor], shift_labels: bool) -> int:
     """Items by the labels: those that are not ignored, or the rows where labels are floats or absent."""
     labels = batch.get("labels")

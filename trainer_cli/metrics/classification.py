@@ -4,13 +4,34 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
+from typing import Literal
 
 import torch
 from torch import Tensor
 
+from trainer_cli.config.errors import UserError
 from trainer_cli.metrics.base import Metric
 
 IGNORED = -100
+
+Average = Literal["binary", "macro", "micro", "weighted"]
+
+
+def check_classes(metric: Metric, logits: Tensor, labels: Tensor) -> None:
+    """Raise UserError unless there are logits (..., classes) for labels (...)."""
+    if labels.is_floating_point() or logits.ndim != labels.ndim + 1:
+        raise UserError(
+            f"{type(metric).__name__} scores classes, and here the model gives {tuple(logits.shape)} for"
+            f" labels {tuple(labels.shape)} in {str(labels.dtype).removeprefix('torch.')}",
+            right="metrics of numbers for a regression, as metrics=regression has them",
+        )
+
+
+def scored_classes(metric: Metric, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Logits (items, classes) and labels (items,) of what has a label."""
+    check_classes(metric, logits, labels)
+    kept = labels != IGNORED
+    return logits[kept], labels[kept]
 
 
 class ClassCountMetric(Metric):
@@ -24,9 +45,10 @@ class ClassCountMetric(Metric):
 
     def update(self, logits: Tensor, labels: Tensor, loss_sum: Tensor, items: int) -> None:
         classes = logits.shape[-1]
-        predicted, labels = logits.argmax(dim=-1).flatten(), labels.flatten()
+        check_classes(self, logits, labels)
         kept = labels != IGNORED
-        predicted, labels = predicted[kept], labels[kept]
+        # Not the logits of what is kept: a copy of those of a whole vocabulary is large.
+        predicted, labels = logits.argmax(dim=-1)[kept], labels[kept]
         right = labels[predicted == labels]
         counts = torch.stack([torch.bincount(seen, minlength=classes) for seen in (right, predicted, labels)])
         self.counts = self.counts + counts if self.counts.numel() else counts
@@ -53,14 +75,69 @@ class Accuracy(ClassCountMetric):
         return float(right.sum() / labelled.sum())
 
 
-class F1(ClassCountMetric):
-    """Harmonic mean of precision and recall: of class 1 where there are two, else the classes' plain mean."""
+class BalancedAccuracy(ClassCountMetric):
+    """Mean over the classes of the share of each class's items that are found."""
 
     def score(self, right: Tensor, predicted: Tensor, labelled: Tensor) -> float:
-        marked = predicted + labelled
-        scores = torch.where(marked > 0, 2 * right / marked, 0.0)
-        # A class that is neither a label nor a prediction has no part in the mean, as in scikit-learn.
-        return float(scores[1] if len(scores) == 2 else scores[marked > 0].mean())
+        there = labelled > 0
+        return float((right[there] / labelled[there]).mean())
+
+
+class AveragedMetric(ClassCountMetric):
+    """A score of each class, and how one number is made of them."""
+
+    def __init__(self, average: Average | None = None) -> None:
+        """Take how one number is made of all classes' scores.
+
+        Args:
+            average: binary: of class 1 of two; macro: the classes' plain mean; weighted: their mean by the
+                number of labels; micro: of all classes' counts together; null: binary for two classes, else
+                macro.
+        """
+        self.average = average
+        super().__init__()
+
+    def score(self, right: Tensor, predicted: Tensor, labelled: Tensor) -> float:
+        average = self.average or ("binary" if len(labelled) == 2 else "macro")
+        if average == "micro":
+            return float(self.ratio(right.sum(), predicted.sum(), labelled.sum()))
+        scores = self.ratio(right, predicted, labelled)
+        if average == "weighted":
+            return float(scores @ labelled / labelled.sum())
+        if average == "macro":
+            # A class that is neither a label nor a prediction has no part in the mean, as in scikit-learn.
+            return float(scores[predicted + labelled > 0].mean())
+        if len(scores) != 2:
+            raise UserError(
+                f"{type(self).__name__}: average=binary is for two classes, and the model has {len(scores)}",
+                right="average=macro, micro or weighted",
+            )
+        return float(scores[1])
+
+    @abstractmethod
+    def ratio(self, right: Tensor, predicted: Tensor, labelled: Tensor) -> Tensor:
+        """The score that these counts give, element by element; 0 where it would be 0/0."""
+
+
+class Precision(AveragedMetric):
+    """Share of a class's predictions that are right."""
+
+    def ratio(self, right: Tensor, predicted: Tensor, labelled: Tensor) -> Tensor:
+        return right / predicted.clamp(min=1)
+
+
+class Recall(AveragedMetric):
+    """Share of a class's items that are found."""
+
+    def ratio(self, right: Tensor, predicted: Tensor, labelled: Tensor) -> Tensor:
+        return right / labelled.clamp(min=1)
+
+
+class F1(AveragedMetric):
+    """Harmonic mean of precision and recall."""
+
+    def ratio(self, right: Tensor, predicted: Tensor, labelled: Tensor) -> Tensor:
+        return 2 * right / (predicted + labelled).clamp(min=1)
 
 
 class MatthewsCorrelation(ClassCountMetric):
@@ -71,3 +148,12 @@ class MatthewsCorrelation(ClassCountMetric):
         covariance = right.sum() * total - predicted @ labelled
         spread = (total**2 - predicted @ predicted) * (total**2 - labelled @ labelled)
         return float(covariance / spread.sqrt()) if spread > 0 else 0.0
+
+
+class CohenKappa(ClassCountMetric):
+    """Agreement of labels and predictions beyond chance (Cohen, 1960); NaN if all is of one class."""
+
+    def score(self, right: Tensor, predicted: Tensor, labelled: Tensor) -> float:
+        total = labelled.sum()
+        by_chance = predicted @ labelled / total
+        return float((right.sum() - by_chance) / (total - by_chance)) if by_chance < total else math.nan

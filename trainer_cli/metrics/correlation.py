@@ -7,13 +7,21 @@ import math
 import torch
 from torch import Tensor
 
+from trainer_cli.config.errors import UserError
 from trainer_cli.metrics.base import Metric
+from trainer_cli.metrics.regression import numbers
 
 
-def predicted_values(logits: Tensor, labels: Tensor) -> Tensor:
-    """Prediction and label of each row, (rows, 2), in float64 on the CPU."""
-    rows = labels.shape[0]
-    return torch.stack([logits.reshape(rows), labels.reshape(rows)], dim=1).cpu().double()
+def predicted_values(metric: Metric, logits: Tensor, labels: Tensor) -> Tensor:
+    """Prediction and label of each row, (rows, 2), in float64 on the CPU; raises UserError for several."""
+    predicted, labels = numbers(metric, logits, labels)
+    if labels.shape[1] != 1:
+        raise UserError(
+            f"{type(metric).__name__} is a correlation of one number a row, and the model gives"
+            f" {labels.shape[1]}",
+            right="MeanSquaredError, MeanAbsoluteError and R2 take several",
+        )
+    return torch.cat([predicted, labels], dim=1)
 
 
 class Pearson(Metric):
@@ -26,7 +34,7 @@ class Pearson(Metric):
         self.moments = torch.zeros(6, dtype=torch.float64)
 
     def update(self, logits: Tensor, labels: Tensor, loss_sum: Tensor, items: int) -> None:
-        values = predicted_values(logits, labels)
+        values = predicted_values(self, logits, labels)
         mean = values.mean(dim=0)
         centred = values - mean
         squares = centred.T @ centred
@@ -68,14 +76,14 @@ class Spearman(Metric):
         self.rows: list[Tensor] = []
 
     def update(self, logits: Tensor, labels: Tensor, loss_sum: Tensor, items: int) -> None:
-        self.rows.append(predicted_values(logits, labels))
+        self.rows.append(predicted_values(self, logits, labels))
 
     def state(self) -> Tensor:
         return torch.cat(self.rows) if self.rows else torch.zeros(0, 2, dtype=torch.float64)
 
     def compute(self, states: list[Tensor]) -> float:
         rows = torch.cat(states)
-        if len(rows) < 2:
+        if len(rows) < 2 or rows.isnan().any():
             return math.nan
         pearson = Pearson()
         ranks = torch.stack([mean_ranks(rows[:, 0]), mean_ranks(rows[:, 1])])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from typing import Any
 
 from torch import nn
 
@@ -39,6 +40,19 @@ def takes_labels(module: nn.Module) -> bool:
     )
 
 
-def predicts_next_token(module: nn.Module) -> bool:
+def predicts_next_token(module: Any) -> bool:
     """Whether the model scores position t against label t+1."""
-    return storage.is_transformers_model(module) and module.loss_type == "ForCausalLM"
+    if not storage.is_transformers_model(module):
+        return False
+    from transformers.loss.loss_utils import LOSS_MAPPING, ForCausalLMLoss
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+    if module.loss_type is not None:
+        return LOSS_MAPPING[module.loss_type] is ForCausalLMLoss and not module.config.is_encoder_decoder
+    # A class whose name tells transformers no loss, such as GPT2LMHeadModel, gets the causal one.
+    names = {base.__name__ for base in type(module).__mro__}
+    return bool(names & set(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values())) and not names & UNSHIFTED
+
+
+UNSHIFTED = {"XLMWithLMHeadModel", "XLNetLMHeadModel"}
+"""Causal models with a loss of their own, against the label of the same position."""

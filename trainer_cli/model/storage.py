@@ -23,7 +23,7 @@ def save(module: Any, tokenizer: Any, directory: Path) -> None:
     if is_transformers_model(module):
         module.save_pretrained(directory)
     else:
-        save_model(module, str(directory / WEIGHTS))
+        save_weights(module, directory / WEIGHTS)
     if tokenizer is not None:
         tokenizer.save_pretrained(directory)
 
@@ -34,4 +34,14 @@ def load(module: Any, directory: Path) -> None:
         stored = type(module).from_pretrained(directory, dtype=module.dtype)
         module.load_state_dict(stored.state_dict())
     else:
-        load_model(module, str(directory / WEIGHTS))
+        load_weights(module, directory / WEIGHTS)
+
+
+def save_weights(module: nn.Module, file: Path) -> None:
+    """Write the module's weights alone."""
+    save_model(module, str(file))
+
+
+def load_weights(module: nn.Module, file: Path) -> None:
+    """Put the weights that `save_weights` wrote into the module."""
+    load_model(module, str(file))

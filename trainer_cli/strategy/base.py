@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -33,6 +34,13 @@ class Strategy(ABC):
     @abstractmethod
     def sum(self, values: Sequence[float]) -> list[float]:
         """Each value summed over the processes."""
+
+    def sum_by_name(self, values: Mapping[str, float]) -> dict[str, float]:
+        """Each name's value summed over the processes that have it; the first process's names come first."""
+        own = torch.frombuffer(bytearray(json.dumps(values).encode()), dtype=torch.uint8)
+        parts = [json.loads(bytes(part.tolist())) for part in self.gather(own)]
+        names = dict.fromkeys(name for part in parts for name in part)
+        return {name: sum(part.get(name, 0.0) for part in parts) for name in names}
 
     @abstractmethod
     def gather(self, tensor: Tensor) -> list[Tensor]:
@@ -63,6 +71,9 @@ class SingleProcess(Strategy):
 
     def sum(self, values: Sequence[float]) -> list[float]:
         return list(values)
+
+    def sum_by_name(self, values: Mapping[str, float]) -> dict[str, float]:
+        return dict(values)
 
     def gather(self, tensor: Tensor) -> list[Tensor]:
         return [tensor]

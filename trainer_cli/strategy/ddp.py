@@ -7,7 +7,7 @@ import functools
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from datetime import timedelta
 
 import torch
 import torch.distributed as dist
@@ -16,6 +16,7 @@ from torch.distributed import PrefixStore, Store  # type: ignore[attr-defined]
 from torch.distributed.rendezvous import rendezvous
 
 from trainer_cli.config.errors import UserError
+from trainer_cli.config.schema import DataParallel
 from trainer_cli.strategy.base import Strategy
 
 
@@ -47,21 +48,23 @@ def join() -> Store:
 class DistributedDataParallel(Strategy):
     """Every process holds the whole model and takes its share of each global batch."""
 
-    def __init__(self, rank: Rank, device: torch.device, num_processes: int | None, store: Store) -> None:
-        backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
+    def __init__(self, rank: Rank, device: torch.device, config: DataParallel, store: Store) -> None:
         restart = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
         dist.init_process_group(
-            backend,
+            backends(config.backend, device),
             store=PrefixStore(f"trainer-cli/{restart}", store),
             rank=rank.rank,
             world_size=rank.world_size,
+            timeout=timedelta(seconds=config.timeout),
         )
+        self.config = config
+        self.knows_graph = not config.static_graph
         self.device = device
         self.rank = rank.rank
         self.world_size = dist.get_world_size()
-        if num_processes is not None and num_processes != self.world_size:
+        if config.num_processes not in (None, self.world_size):
             raise UserError(
-                f"strategy.num_processes={num_processes}, but the launcher started {self.world_size}",
+                f"strategy.num_processes={config.num_processes}, but the launcher started {self.world_size}",
                 right=f"strategy.num_processes={self.world_size}, or leave it out under a launcher",
             )
 
@@ -70,12 +73,22 @@ class DistributedDataParallel(Strategy):
             return module
         device_ids = [self.device] if self.device.type == "cuda" else None
         return nn.parallel.DistributedDataParallel(
-            module, device_ids=device_ids, gradient_as_bucket_view=True, forward_sync_buffers=False
+            module,
+            device_ids=device_ids,
+            gradient_as_bucket_view=True,
+            bucket_cap_mb=self.config.bucket_cap_mb,
+            find_unused_parameters=self.config.find_unused_parameters,
+            static_graph=self.config.static_graph,
+            forward_sync_buffers=self.config.broadcast_buffers,
         )
 
     def without_sync(self, model: nn.Module) -> contextlib.AbstractContextManager[None]:
-        context: Any = model.no_sync() if isinstance(model, nn.parallel.DistributedDataParallel) else None
-        return context or contextlib.nullcontext()
+        # torch learns a static graph in the first backward pass, which must therefore be one that it syncs.
+        if not isinstance(model, nn.parallel.DistributedDataParallel) or not self.knows_graph:
+            self.knows_graph = True
+            return contextlib.nullcontext()
+        context: contextlib.AbstractContextManager[None] = model.no_sync()
+        return context
 
     def sum(self, values: Sequence[float]) -> list[float]:
         total = torch.tensor(values, dtype=torch.float64)
@@ -99,3 +112,12 @@ class DistributedDataParallel(Strategy):
 
     def close(self) -> None:
         dist.destroy_process_group()
+
+
+def backends(name: str | None, device: torch.device) -> str:
+    """What carries tensors, by device: counts and losses are summed on the CPU, over gloo, in any case."""
+    if name == "nccl" and device.type != "cuda":
+        raise UserError(
+            f"strategy.backend=nccl, but the run is on the {device.type}", right="strategy.backend=gloo"
+        )
+    return f"cpu:gloo,cuda:{name or 'nccl'}" if device.type == "cuda" else "gloo"

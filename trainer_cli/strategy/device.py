@@ -12,7 +12,7 @@ import torch
 
 from trainer_cli.config.errors import UserError
 
-Precision = Literal["auto", "fp32", "bf16"]
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
 
 
 def pick_device(use_cpu: bool, local_rank: int = 0) -> torch.device:
@@ -40,6 +40,8 @@ def autocast_dtype(precision: Precision, device: torch.device) -> torch.dtype | 
                 f"args.precision=bf16: {name} has no bf16", right="args.precision=fp32 runs on it"
             )
         return torch.bfloat16
+    if precision == "fp16":
+        return torch.float16
     return torch.bfloat16 if has_native_bf16(device) else None
 
 
@@ -48,7 +50,34 @@ def autocast(precision: Precision, device: torch.device) -> tuple[Callable[[], A
     dtype = autocast_dtype(precision, device)
     if dtype is None:
         return contextlib.nullcontext, "fp32"
-    return lambda: torch.autocast(device.type, dtype), "bf16"
+    name = {torch.bfloat16: "bf16", torch.float16: "fp16"}[dtype]
+    return lambda: torch.autocast(device.type, dtype), name
+
+
+def loss_scaler(precision: Precision, device: torch.device) -> torch.amp.GradScaler:
+    """Keeps fp16's small gradients from vanishing (Micikevicius et al., 2018); in other precisions idle."""
+    return torch.amp.GradScaler(device.type, enabled=precision == "fp16")
+
+
+def set_tf32(tf32: bool | None) -> None:
+    """Whether a GPU may multiply fp32 matrices with 10 bits of mantissa; None leaves PyTorch's choice."""
+    if tf32 is not None:
+        torch.set_float32_matmul_precision("high" if tf32 else "highest")
+        torch.backends.cudnn.allow_tf32 = tf32
+
+
+def ran_out_of_memory(error: BaseException) -> bool:
+    """Whether the error says that an allocation failed, on whatever device."""
+    # The CPU's allocator has no type of its own for it.
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
+
+
+def empty_cache(device: torch.device) -> None:
+    """Give memory that a GPU's allocator holds unused back to the device."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    elif device.type == "mps":
+        torch.mps.empty_cache()
 
 
 def keep_freed_memory() -> None:

@@ -1,0 +1,66 @@
+"""Losses made of any function of logits and labels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from small_run import built, run
+from torch import Tensor, nn
+
+from trainer_cli.config.errors import UserError
+from trainer_cli.loss import CrossEntropy, Elementwise
+from trainer_cli.tracker.jsonl import FILE, read
+
+
+class Scores(nn.Module):
+    """Returns what it is given as logits."""
+
+    def forward(self, scores: Tensor) -> dict[str, Tensor]:
+        return {"logits": scores}
+
+
+def test_it_is_the_sum_over_the_labels() -> None:
+    batch = {"scores": torch.randn(6, 1), "labels": torch.randn(6)}
+    loss = Elementwise(nn.HuberLoss(reduction="none"), shift_labels=False)
+    assert loss.count(batch) == 6
+    total, _ = loss(Scores(), batch, 6)
+    expected = nn.functional.huber_loss(batch["scores"][:, 0], batch["labels"], reduction="sum")
+    torch.testing.assert_close(total, expected)
+
+
+def test_several_values_of_an_item_are_averaged() -> None:
+    batch = {"scores": torch.randn(6, 3), "labels": torch.randn(6, 3)}
+    total, _ = Elementwise(nn.L1Loss(reduction="none"), shift_labels=False)(Scores(), batch, 6)
+    torch.testing.assert_close(total, (batch["scores"] - batch["labels"]).abs().mean(dim=1).sum())
+
+
+@pytest.mark.parametrize("shift", [False, True])
+def test_ignored_labels_are_left_out_and_a_causal_model_is_shifted(shift: bool) -> None:
+    labels = torch.tensor([[-100, 1, 2, 0], [1, -100, 0, -100]])
+    batch = {"scores": torch.randn(2, 4, 3), "labels": labels}
+    loss = Elementwise(nn.CrossEntropyLoss(reduction="none"), shift_labels=shift)
+    same = CrossEntropy(label_smoothing=0.0, class_weights=None, shift_labels=shift)
+    assert loss.count(batch) == same.count(batch) == (4 if shift else 5)
+    torch.testing.assert_close(loss(Scores(), batch, 0)[0], same(Scores(), batch, 0)[0])
+
+
+def test_a_function_that_reduces_is_refused() -> None:
+    batch = {"scores": torch.randn(6), "labels": torch.randn(6)}
+    with pytest.raises(UserError, match=r"gives a loss of shape \(\) for 6 labels"):
+        Elementwise(nn.HuberLoss(), shift_labels=False)(Scores(), batch, 6)
+
+
+def test_a_run_with_torchs_cross_entropy_is_the_run_with_ours(tmp_path: Path) -> None:
+    run(tmp_path / "ours")
+    given = ("loss=elementwise", "loss.function._target_=torch.nn.CrossEntropyLoss")
+    run(tmp_path / "theirs", *given)
+    for row, other in zip(read(tmp_path / "ours" / FILE), read(tmp_path / "theirs" / FILE), strict=True):
+        assert row == pytest.approx(other, rel=1e-5)
+
+
+def test_a_bare_torch_loss_is_told_where_it_goes(tmp_path: Path) -> None:
+    with pytest.raises(UserError) as error, built(tmp_path, "loss=mse", "loss._target_=torch.nn.HuberLoss"):
+        pass
+    assert "has no sum and count" in error.value.block() and "loss=elementwise" in error.value.block()
