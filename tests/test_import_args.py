@@ -108,12 +108,15 @@ def written(**given: Any) -> dict[str, Any]:
     """What transformers itself writes of these arguments, each field with its value."""
     from transformers import Seq2SeqTrainingArguments
 
-    arguments = Seq2SeqTrainingArguments(**{"output_dir": "outputs", "use_cpu": True, **given})
+    arguments = Seq2SeqTrainingArguments(
+        **{"output_dir": "outputs", "use_cpu": True, "disable_tqdm": False, **given}
+    )
     values: dict[str, Any] = json.loads(arguments.to_json_string())
     assert len(values) == len(ARGUMENTS)
     return values
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ARGUMENTS)
 def test_every_field_has_an_effect_or_a_line_with_the_reason(name: str) -> None:
     value = other(name, ARGUMENTS[name].default)
@@ -132,6 +135,7 @@ def test_a_recipe_of_all_fields_at_once_composes() -> None:
     assert config["strategy"]["timeout"] == 1801
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*OLD, *SCRIPTS])
 def test_so_has_every_older_name_and_every_word_of_a_script(name: str) -> None:
     default = OLD[name].default if name in OLD else None
@@ -315,6 +319,7 @@ NEEDED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("field", "name"), all_names())
 def test_every_optimizer_and_schedule_is_an_option_or_has_a_reason(field: str, name: str) -> None:
     given: dict[str, Any] = {field: name, "eval_strategy": "steps", "max_steps": 10}

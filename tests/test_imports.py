@@ -4,6 +4,10 @@ import os
 import subprocess
 import sys
 
+import pytest
+
+pytestmark = pytest.mark.slow
+
 USE = """
 import sys, tempfile, torch
 from trainer_cli.imports import trim_transformers

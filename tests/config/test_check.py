@@ -230,6 +230,7 @@ def test_a_typo_is_answered_with_the_right_name(composed: Composition, data: st.
     assert any(wrong in problem.what and key in problem.right for problem in problems)
 
 
+@pytest.mark.slow
 def test_every_built_in_option_passes_but_for_what_must_be_set(empty: Any) -> None:
     for group in schema.GROUPS:
         for option in places.options(group, places.roots()):

@@ -142,3 +142,12 @@ def test_an_imported_callable_is_read_alike() -> None:
     ]
     assert found.accepts_any
     assert from_callable(dict) is None
+
+
+def test_a_package_whose_import_changed_where_it_is_searched_is_read_all_the_same() -> None:
+    import transformers
+    from transformers import Trainer  # noqa: F401
+
+    assert transformers.__spec__ is not None
+    signature = Resolver(()).signature("transformers.optimization.Adafactor")
+    assert signature is not None and signature.parameter("clip_threshold")

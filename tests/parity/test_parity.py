@@ -38,6 +38,9 @@ SETTINGS = {
         label_smoothing=0.1,
     ),
 }
+QUICK = ("plain", "everything")
+"""The settings of the fast tests; all of them are a minute."""
+
 # Between which all gradient norms lie, so that the setting is what its name says.
 LIMITS = {"clipped": (0.05, math.inf), "clipped-only-above-its-norms": (0.0, 100.0)}
 
@@ -61,7 +64,9 @@ def reference(task: str, setting: Setting) -> Setting:
         pytest.param(False, 1e-4, id="float32", marks=pytest.mark.slow),
     ],
 )
-@pytest.mark.parametrize("name", SETTINGS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[] if name in QUICK else pytest.mark.slow) for name in SETTINGS]
+)
 @pytest.mark.parametrize("task", TASKS)
 def test_fifty_updates_are_the_same(
     tmp_path: Path, task: str, name: str, double: bool, tolerance: float

@@ -34,6 +34,7 @@ def logged(engine: Engine) -> dict[int, float]:
     return {row["step"]: row["train/lr"] for row in rows if "train/lr" in row}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("option", OPTIONS)
 def test_a_resumed_run_has_the_rates_of_one_that_was_not(tmp_path: Path, option: str) -> None:
     words = (*RUN, f"scheduler={option}", *NEEDED.get(option, ()))
@@ -44,6 +45,7 @@ def test_a_resumed_run_has_the_rates_of_one_that_was_not(tmp_path: Path, option:
     assert len(set(rates.values())) > 1 or option == "constant"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("option", [name for name in OPTIONS if name != "reduce_lr_on_plateau"])
 def test_an_extended_run_follows_the_longer_schedule(tmp_path: Path, option: str) -> None:
     words = (f"scheduler={option}", *NEEDED.get(option, ()))

@@ -325,7 +325,8 @@ def from_callable(target: Callable[..., Any]) -> Signature | None:
 def _module(name: str, spec: ModuleSpec | None) -> _Module | None:
     if spec is None:
         return None
-    locations = tuple(spec.submodule_search_locations or ())
+    # As text: transformers, once imported, has paths there, which Python's finder passes over.
+    locations = tuple(map(str, spec.submodule_search_locations or ()))
     if spec.origin and spec.origin.endswith(".py"):
         return _Module(name, Path(spec.origin), locations)
     return _Module(name, None, locations)
