@@ -55,7 +55,7 @@ def hand_written() -> float:
         built = engine(folder)
         model, optimizer = built.module, built.optimizer
         scheduler = LambdaLR(optimizer, lambda step: 1 - step / STEPS)
-        batches = [micro[0].inputs for _, micro in built.train_loader.updates(0, 0, 16)][:STEPS]
+        batches = [batch.micro_batches[0].inputs for batch in built.train_loader.updates(0, 0, 16)][:STEPS]
         model.train()
         start = time.perf_counter()
         for batch in batches:

@@ -27,7 +27,7 @@ def predict(engine: Engine) -> None:
     loader, strategy = engine.predict_loader, engine.strategy
     assert loader is not None, "checked when the engine was built"
     parts = [engine.run_dir / f".{FILE}-{rank}" for rank in range(strategy.world_size)]
-    with parts[strategy.rank].open("w", encoding="utf-8") as file:
+    with parts[strategy.rank].open("w", encoding="utf-8") as file, engine.averaging.applied():
         for row in predictions(engine, loader):
             file.write(json.dumps(row) + "\n")
     strategy.barrier()

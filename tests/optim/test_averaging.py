@@ -13,6 +13,7 @@ from trainer_cli import loop, runner
 from trainer_cli.model import MLP, storage
 from trainer_cli.optim.averaging import ExponentialAverage
 from trainer_cli.restore import TRAINED
+from trainer_cli.tracker.jsonl import read
 
 EMA = ("args.ema_decay=0.9", "args.save_strategy=steps", "args.save_steps=3", "args.save_total_limit=null")
 
@@ -65,6 +66,24 @@ def test_it_changes_what_is_scored_and_kept_and_not_what_is_trained(tmp_path: Pa
 def test_without_one_a_checkpoint_has_no_second_set_of_weights(tmp_path: Path) -> None:
     run(tmp_path, *EMA[1:])
     assert not (tmp_path / "checkpoint-3" / TRAINED).exists()
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        EMA,
+        (*EMA[1:], "optim=schedule_free_adamw", "optim.lr=0.01", "scheduler=constant"),
+    ],
+    ids=["ema", "schedule-free"],
+)
+def test_a_checkpoint_predicts_as_the_model_that_was_kept(tmp_path: Path, given: tuple[str, ...]) -> None:
+    given = (*given, "data.predict=${data.eval}")
+    run(tmp_path / "whole", *given, "args.stages=[train,predict]")
+    last = tmp_path / "whole" / "checkpoint-12"
+    run(tmp_path / "again", *given, "args.stages=[predict]", resume_from=last)
+    whole, again = (read(tmp_path / name / "predictions.jsonl") for name in ("whole", "again"))
+    for row, other in zip(whole, again, strict=True):
+        assert row["logits"] == pytest.approx(other["logits"], rel=1e-5)
 
 
 @pytest.mark.parametrize("step", [3, 6, 9])
