@@ -104,7 +104,7 @@ def test_rollback_survives_a_resume(tmp_path: Path) -> None:
 
 
 def test_without_a_checkpoint_there_is_nothing_to_go_back_to(tmp_path: Path) -> None:
-    given = (*GIVEN, "args.save_strategy=no", "args.on_nonfinite=rollback")
+    given = (*GIVEN, "args.save_strategy=epoch", "args.on_nonfinite=rollback")
     with built(tmp_path, *given) as engine, pytest.raises(Diverged, match="no checkpoint to go back to"):
         runner.run(engine)
 

@@ -40,11 +40,11 @@ def answer(engine: Engine, batch: GlobalBatch, update: Update) -> bool:
             left = "it was made within the backward pass, so these weights are lost"
         raise Diverged(
             f"{what}\n  {left}; the rows of its batch are in {file}",
-            right="a lower optim.lr; args.on_nonfinite=skip or rollback passes over such a batch",
+            right="a lower optim.lr, or resume=latest args.on_nonfinite=skip, which passes over the batch",
         )
     if state.nonfinite_steps > args.max_nonfinite_steps:
         raise Diverged(
-            f"{what}; it is the {state.nonfinite_steps}th such update,"
+            f"{what}; with it {state.nonfinite_steps} updates are not made,"
             f" and args.max_nonfinite_steps is {args.max_nonfinite_steps}",
             right="a lower optim.lr; the rows of each of these batches are in nonfinite-STEP.json",
         )

@@ -45,6 +45,13 @@ def test_what_needs_evaluations_says_so_when_there_are_none(
         (["strategy.num_processes=3"], "strategy=ddp strategy.num_processes=3"),
         (["args.dataloader_prefetch_factor=2"], "args.dataloader_num_workers=1"),
         (["args.dataloader_multiprocessing_context=fork"], "args.dataloader_num_workers=1"),
+        (["args.on_nonfinite=rollback", "args.save_strategy=no"], "args.save_strategy=steps"),
+        (["args.on_nonfinite=rollback", "args.save_only_model=true"], "args.save_only_model=false"),
+        (["args.auto_find_batch_size=true", "strategy=ddp"], "strategy=single"),
+        (["args.gradient_checkpointing_modules=layer"], "args.gradient_checkpointing=true"),
+        (["args.torch_compile_mode=max-autotune"], "args.torch_compile=true"),
+        (["args.save_strategy=best", "args.eval_strategy=no"], "args.eval_strategy=epoch or steps"),
+        (["scheduler=reduce_lr_on_plateau", "args.eval_strategy=no"], "args.eval_strategy=epoch or steps"),
     ],
 )
 def test_contradictions_name_the_way_out(project: Any, overrides: list[str], right: str) -> None:

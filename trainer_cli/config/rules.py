@@ -27,6 +27,7 @@ def contradictions(config: Mapping[str, Any], sources: Sources) -> Iterator[Prob
     """The problems of a configuration whose values are each of the right type."""
     yield from _evaluation(config, sources)
     yield from _memory(config, sources)
+    yield from _going_back(config, sources)
     yield from _optimizer(config, sources)
     yield from _schedule(config, sources)
     args, strategy = config["args"], config["strategy"]
@@ -86,6 +87,23 @@ def _schedule(config: Mapping[str, Any], sources: Sources) -> Iterator[Problem]:
             sources.where("scheduler._target_"),
             "scheduler=reduce_lr_on_plateau does the same here",
         )
+
+
+def _going_back(config: Mapping[str, Any], sources: Sources) -> Iterator[Problem]:
+    """A step back, without checkpoints that it could go to."""
+    args = config["args"]
+    if args["on_nonfinite"] != "rollback":
+        return
+    for key, is_set, right in (
+        ("save_strategy", args["save_strategy"] == "no", "args.save_strategy=steps"),
+        ("save_only_model", args["save_only_model"], "args.save_only_model=false"),
+    ):
+        if is_set:
+            yield Problem(
+                f"args.on_nonfinite is rollback, but args.{key} is {args[key]}".replace("True", "true"),
+                f"{sources.where('args.on_nonfinite')}; {sources.where(f'args.{key}')}",
+                right,
+            )
 
 
 def _memory(config: Mapping[str, Any], sources: Sources) -> Iterator[Problem]:
