@@ -37,8 +37,8 @@ format: setup  ## rewrite the code as ruff formats it
 	$(BIN)/ruff format .
 
 test: setup  ## all tests, as CI runs them
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m 'not slow'
-	OMP_NUM_THREADS=1 $(BIN)/pytest -m slow
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --ignore tests/whole_runs
+	OMP_NUM_THREADS=1 $(BIN)/pytest tests/whole_runs
 
 bench: setup  ## speed and memory as ratios, measured side by side
 	$(BIN)/python -m benchmarks

@@ -53,7 +53,7 @@ def test_the_last_option_wins_and_two_recipes_are_refused(project: Any) -> None:
         ("optim.lr=[1", ["'optim.lr=[1'", "quotes"]),
         ("optim.lr=1,2", ["several values: 1,2", "-m optim.lr=1,2", "optim.lr=[1,2]"]),
         ("optim.lr=range(1,3)", ["-m optim.lr=range(1,3)"]),
-        ("optim=adamv", ["no optim=adamv", "did you mean optim=adamw or", "adamw_8bit"]),
+        ("optim=adamv", ["no optim=adamv", "did you mean optim=adamw or", "trainer-cli list optim"]),
         ("recipe=tunde", ["no recipe=tunde", "recipe=tuned"]),
         ("hydra.run.dir=x", ["hydra.run.dir", "args.output_dir"]),
         ("optim@other=sgd", ["optim@other=sgd", "@"]),

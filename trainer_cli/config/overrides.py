@@ -128,13 +128,20 @@ def _chosen(override: Override, roots: Sequence[Root]) -> tuple[tuple[str, ...],
     return names, list(unknown_options(group, names, roots, where(override)))
 
 
+FEW = 12
+"""Options that are listed where one is misspelt."""
+
+
 def unknown_options(group: str, names: Iterable[str], roots: Sequence[Root], place: str) -> Iterable[Problem]:
     """A problem for each name that is not an option of the group."""
     for name in names:
         if not find(f"{group}/{name}", roots):
             known = options(group, roots)
             hint = other_name(group, name) or did_you_mean(name, known, prefix=f"{group}=")
-            listed = f"there are: {', '.join(known)}" if known else f"there is no {group} at all"
+            if len(known) > FEW:
+                listed = f"trainer-cli list {group} has all {len(known)} of them"
+            else:
+                listed = f"there are: {', '.join(known)}" if known else f"there is no {group} at all"
             yield Problem(f"there is no {group}={name}", place, "\n".join(filter(None, (hint, listed))))
 
 

@@ -207,9 +207,11 @@ def _schedule_free(config: Mapping[str, Any], sources: Sources) -> Iterator[Prob
     target, warmup = config["scheduler"]["_target_"], config["scheduler"].get("num_warmup_steps")
     if target != _CONSTANT or warmup:
         own = " optim.warmup_steps=N" if warmup and "warmup_steps" in config["optim"] else ""
+        key = "scheduler._target_" if target != _CONSTANT else "scheduler.num_warmup_steps"
         yield Problem(
-            "a schedule-free optimizer takes a constant learning rate: its averaging is its schedule",
-            f"{sources.where('scheduler._target_')}; {sources.where('optim._target_')}",
+            "a schedule-free optimizer takes a constant learning rate, without warm-up: its averaging is its"
+            " schedule",
+            f"{sources.where(key)}; {sources.where('optim._target_')}",
             f"scheduler=constant scheduler.num_warmup_steps=0{own}",
         )
     if config["args"]["ema_decay"] is not None:
