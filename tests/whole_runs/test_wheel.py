@@ -80,6 +80,7 @@ def test_the_wheel_holds_what_a_run_needs(wheel):
         "hydra-core",
         "omegaconf",
         "accelerate",
+        "psutil",
         "safetensors",
         "rich",
     }
