@@ -220,6 +220,7 @@ def test_a_smaller_micro_batch_gives_the_same_updates(
     with caplog.at_level(logging.WARNING):
         engine = run(tmp_path / "narrow", *NARROW, f"model.room={room}")
     assert engine.train_loader.per_device == fits and engine.train_loader.global_batch == 8
+    assert engine.eval_loaders[""].per_device == 2 * fits  # of 32 rows
     if fits < 8:
         assert engine.state.micro_batch == fits
         assert f"an update is made of {8 // fits} × {fits}" in caplog.text

@@ -154,10 +154,8 @@ def batches_of_epoch(engine: Engine) -> Iterator[GlobalBatch]:
 def shrink_micro_batch(engine: Engine, error: Exception) -> None:
     """Go on with smaller micro-batches and as many more of them; raises the error if that is no way out."""
     rows = engine.train_loader.per_device
-    if not engine.args.auto_find_batch_size or not ran_out_of_memory(error) or rows == 1:
-        raise error
     engine.optimizer.zero_grad(set_to_none=True)
-    empty_cache(engine.strategy.device)
+    make_room(engine, error, rows)
     engine.fit_micro_batch(rows // 2)
     loader = engine.train_loader
     log.warning(
@@ -166,6 +164,13 @@ def shrink_micro_batch(engine: Engine, error: Exception) -> None:
         loader.accumulation,
         loader.per_device,
     )
+
+
+def make_room(engine: Engine, error: Exception, rows: int) -> None:
+    """Raises the error unless it is one of memory that fewer than so many rows may spare."""
+    if not engine.args.auto_find_batch_size or not ran_out_of_memory(error) or rows == 1:
+        raise error
+    empty_cache(engine.strategy.device)
 
 
 def finished(engine: Engine) -> bool:
@@ -235,9 +240,9 @@ def evaluate(engine: Engine) -> Row:
     """Score the weights to keep on every evaluation set, write the row, and remember it if it is the best."""
     args, row = engine.args, Row()
     with engine.averaging.applied():
-        for name, loader in engine.eval_loaders.items():
+        for name in engine.eval_loaders:
             prefix = f"eval/{name}/" if name else "eval/"
-            row |= {prefix + metric: value for metric, value in evaluate_set(engine, loader).items()}
+            row |= {prefix + metric: value for metric, value in evaluate_in_memory(engine, name).items()}
     engine.evaluation = row
     engine.log(row)
     engine.notify("on_evaluate", row)
@@ -246,6 +251,19 @@ def evaluate(engine: Engine) -> Row:
     if engine.remember_best(row) and (args.load_best_model_at_end or args.save_strategy == "best"):
         save(engine)
     return row
+
+
+def evaluate_in_memory(engine: Engine, name: str) -> Row:
+    """The scores of a set; where memory runs out it is begun again in smaller batches, which changes nothing."""
+    while True:
+        loader = engine.eval_loaders[name]
+        try:
+            return evaluate_set(engine, loader)
+        except (RuntimeError, MemoryError) as error:
+            make_room(engine, error, loader.per_device)
+        rows = loader.per_device // 2
+        log.warning("memory ran out with %d rows: evaluations take %d from here on", loader.per_device, rows)
+        engine.eval_loaders[name] = dataclasses.replace(loader, per_device=rows)
 
 
 @torch.inference_mode()
