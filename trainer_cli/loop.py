@@ -254,7 +254,7 @@ def evaluate(engine: Engine) -> Row:
 
 
 def evaluate_in_memory(engine: Engine, name: str) -> Row:
-    """The scores of a set; where memory runs out it is begun again in smaller batches, which changes nothing."""
+    """The scores of a set, begun again in smaller batches where memory runs out: they change nothing."""
     while True:
         loader = engine.eval_loaders[name]
         try:
