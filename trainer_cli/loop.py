@@ -32,7 +32,7 @@ def train(engine: Engine) -> None:
     args, state = engine.args, engine.state
     engine.notify("on_train_begin")
     if args.eval_on_start and state.step == 0:
-        evaluate(engine)
+        evaluate_in_training(engine)
     while not finished(engine):
         engine.notify("on_epoch_begin")
         if train_epoch(engine):
@@ -59,7 +59,7 @@ def train_epoch(engine: Engine) -> bool:
             engine.notify("on_step_end")
             if is_log_due(engine):
                 log_update(engine, update)
-            if args.eval_strategy == "steps" and state.step % (args.eval_steps or 1) == 0:
+            if is_evaluation_due(engine):
                 evaluate_in_training(engine)
             if is_save_due(engine) and not at_epoch_end(engine):
                 save(engine)
@@ -189,6 +189,12 @@ def is_log_due(engine: Engine) -> bool:
     return args.logging_strategy == "steps" and step % args.logging_steps == 0
 
 
+def is_evaluation_due(engine: Engine) -> bool:
+    """Whether the step is one of those after which the model is scored."""
+    args, step = engine.args, engine.state.step
+    return args.eval_strategy == "steps" and step % (args.eval_steps or 1) == 0 and step >= args.eval_delay
+
+
 def is_save_due(engine: Engine) -> bool:
     """Whether the step is one of those after which a checkpoint is written."""
     args = engine.args
@@ -209,7 +215,7 @@ def end_epoch(engine: Engine) -> None:
     state.epoch += 1
     state.samples = 0
     engine.notify("on_epoch_end")
-    if args.eval_strategy == "epoch":
+    if args.eval_strategy == "epoch" and state.epoch >= args.eval_delay:
         evaluate_in_training(engine)
     if args.save_strategy == "epoch" or is_save_due(engine):
         save(engine)
@@ -230,15 +236,18 @@ def log_update(engine: Engine, update: Update) -> None:
 
 
 def evaluate_in_training(engine: Engine) -> None:
-    """Evaluate, once `eval_delay` is over."""
+    """Evaluate; a schedule that watches the score is told it, and the best model so far is saved at once."""
     args, state = engine.args, engine.state
-    if (state.epoch if args.eval_strategy == "epoch" else state.step) >= args.eval_delay:
-        evaluate(engine)
+    row = evaluate(engine)
+    if isinstance(engine.scheduler, WatchesScore):
+        engine.scheduler.evaluated(row[engine.score_name(None)])
+    if state.best_step == state.step and (args.load_best_model_at_end or args.save_strategy == "best"):
+        save(engine)
 
 
 def evaluate(engine: Engine) -> Row:
     """Score the weights to keep on every evaluation set, write the row, and remember it if it is the best."""
-    args, row = engine.args, Row()
+    row = Row()
     with engine.averaging.applied():
         for name in engine.eval_loaders:
             prefix = f"eval/{name}/" if name else "eval/"
@@ -246,10 +255,7 @@ def evaluate(engine: Engine) -> Row:
     engine.evaluation = row
     engine.log(row)
     engine.notify("on_evaluate", row)
-    if isinstance(engine.scheduler, WatchesScore):
-        engine.scheduler.evaluated(row[engine.score_name(None)])
-    if engine.remember_best(row) and (args.load_best_model_at_end or args.save_strategy == "best"):
-        save(engine)
+    engine.remember_best(row)
     return row
 
 
