@@ -97,11 +97,18 @@ def choices(overrides: Sequence[str], *, config_dirs: Sequence[str | Path] = ())
 
 
 def load(path: Path, *, folders: Sequence[Path] = ()) -> dict[str, Any]:
-    """The configuration of a run's config.yaml, checked as a composed one is."""
+    """The configuration of a run's config.yaml, checked as a composed one is.
+
+    Fields that were added to `args` or to the strategy after it was written stand at their defaults.
+    """
     document = places.read(path)
     sources = Sources()
     sources.add_document(document, "", "option")
     values = _plain(OmegaConf.create(document.values), sources, [])
+    for section, option in (("args", "default"), ("strategy", values.get("strategy", {}).get("name"))):
+        file = places.builtin().configs / section / f"{option}.yaml"
+        if section in values and file.is_file():
+            values[section] = {**places.read(file).values, **values[section]}
     config, problems = check(values, sources, folders=folders)
     if problems:
         raise UserError.many(problems)
