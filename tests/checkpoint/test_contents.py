@@ -241,6 +241,16 @@ def test_another_optimizer_is_refused(tmp_path: Path) -> None:
         read(tmp_path, other, halving(other))
 
 
+def test_a_checkpoint_of_another_release_is_refused(tmp_path: Path) -> None:
+    module = network()
+    optimizer = adamw(groups(module), lr=0.1)
+    write(tmp_path, NOTHING, optimizer, halving(optimizer))
+    state = json.loads((tmp_path / STATE).read_text())
+    (tmp_path / STATE).write_text(json.dumps({**state, "format": 99}))
+    with pytest.raises(UserError, match="is of format 99, and this release reads format 2"):
+        read(tmp_path, optimizer, halving(optimizer))
+
+
 def test_other_groups_are_refused(tmp_path: Path) -> None:
     module = network()
     optimizer = adamw(groups(module), lr=0.1)

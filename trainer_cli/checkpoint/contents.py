@@ -23,6 +23,8 @@ from trainer_cli.strategy import Strategy
 
 OPTIMIZER = "optimizer.safetensors"
 STATE = "state.json"
+FORMAT = 2
+"""Of state.json; a checkpoint of another one is refused."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ def write(directory: Path, training: TrainingState, optimizer: Optimizer, schedu
     """Write both files."""
     packed, packer = optimizer.state_dict(), Packer()
     state = {
-        "format": 2,
+        "format": FORMAT,
         "run": training.run,
         "optimizer": {
             "type": kind(optimizer),
@@ -64,6 +66,12 @@ def read(directory: Path, optimizer: Optimizer, scheduler: LRScheduler) -> Train
     is the checkpoint's. Raises UserError where another kind of optimizer, or one of other groups, learned it.
     """
     state = json.loads((directory / STATE).read_text(encoding="utf-8"))
+    if state["format"] != FORMAT:
+        raise UserError(
+            f"{directory} is of format {state['format']}, and this release reads format {FORMAT}",
+            right=f"trainer-cli as {directory.parent / 'run.json'} names it goes on from it; "
+            f"model.pretrained={directory} starts a run with its weights",
+        )
     stored = state["optimizer"]
     check_same_optimizer(stored, optimizer, directory)
     # The file's tensors begin at any byte, and some kernels round by how their memory is aligned.
