@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("trainer_cli")
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
 ONE_SIGNAL = 1.0
 """Seconds within which signals are one: Ctrl-C comes to a rank from the terminal and from its launcher."""
 
@@ -57,36 +59,70 @@ def execute(run_dir: Path, show_traceback: bool) -> int:
     record = Record.load(run_dir)
     is_main = os.environ.get("RANK", "0") == "0"
     ending = Ending(record, is_main)
-    before = signal.signal(signal.SIGTERM, terminate)
+    early = EarlySignals()
     try:
+        early.watch()
         sys.path[:0] = [folder for folder in record.fields["project"] if folder not in sys.path]
         config = load(run_dir / CONFIG, folders=[Path(folder) for folder in record.fields["project"]])
         start_logging(run_dir, config["args"]["log_level"], is_main)
-        return carry_out(config, run_dir, ending)
+        return carry_out(config, run_dir, ending, early)
+    except Stopped as stopped:
+        return ending.interrupted(stopped.number)
     except Diverged as error:
         return ending.failed(error.block(), 1, error if show_traceback else None, status="diverged")
     except UserError as error:
         return ending.failed(error.block(), 2, error if show_traceback else None)
-    except Terminated:
-        return ending.interrupted(signal.SIGTERM)
-    except KeyboardInterrupt:
-        return ending.interrupted(signal.SIGINT)
     except Exception as error:
+        if early.came is not None:  # the error is what was left of the import that the signal broke off
+            return ending.interrupted(early.came)
         return ending.failed(f"the run failed: {error}", 1, error)
     finally:
-        signal.signal(signal.SIGTERM, before)
+        early.unwatch()
 
 
-class Terminated(KeyboardInterrupt):
-    """SIGTERM came before there was a step to end."""
+class Stopped(KeyboardInterrupt):
+    """A signal came where there is no step to end."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
 
 
-def terminate(*_: object) -> None:
-    """Leave as Ctrl-C does, until `signals` takes over."""
-    raise Terminated
+class EarlySignals:
+    """SIGINT and SIGTERM before there is a step to end raise Stopped, wherever the process is.
+
+    Libraries catch what is raised while they are imported, and that too: `came` remembers it.
+    """
+
+    def __init__(self) -> None:
+        self.came: int | None = None
+        self.when = 0.0
+        self.before: dict[int, Any] = {}
+
+    def watch(self) -> None:
+        """Answer the signals from here on."""
+        self.before = {number: signal.signal(number, self.stop) for number in SIGNALS}
+
+    def unwatch(self) -> None:
+        """Leave them to who answered them before."""
+        for number, handler in self.before.items():
+            signal.signal(number, handler)
+
+    def stop(self, number: int, _: FrameType | None) -> None:
+        """The handler; a second signal leaves at once."""
+        if self.came is None:
+            self.came, self.when = number, time.monotonic()
+            raise Stopped(number)
+        if time.monotonic() - self.when > ONE_SIGNAL:
+            os._exit(128 + number)
+
+    def stop_if_came(self) -> None:
+        """Raise once more what may have been caught on its way."""
+        if self.came is not None:
+            raise Stopped(self.came)
 
 
-def carry_out(config: Mapping[str, Any], run_dir: Path, ending: Ending) -> int:
+def carry_out(config: Mapping[str, Any], run_dir: Path, ending: Ending, early: EarlySignals) -> int:
     """Build the engine and run its stages."""
     # Importing torch and transformers makes a million objects that stay: the collector's walks over them are
     # a fifth of the time to the first step.
@@ -99,6 +135,7 @@ def carry_out(config: Mapping[str, Any], run_dir: Path, ending: Ending) -> int:
     folders = [Path(folder) for folder in record.fields["project"]]
     engine = runner.build(config, run_dir, resume_from(record), folders, record.fields["choices"])
     gc.enable()
+    early.stop_if_came()
     if ending.is_main:
         record.update(
             summary=engine.summary, total_steps=engine.total_steps, data_fingerprint=engine.fingerprint
@@ -142,13 +179,13 @@ def signals(engine: Engine) -> Iterator[None]:
     def ask(number: int, _: FrameType | None) -> None:
         nonlocal came
         if "train" not in engine.args.stages:
-            raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
+            raise Stopped(number)
         if engine.state.signal is None:
             engine.state.signal, came = number, time.monotonic()
         elif time.monotonic() - came > ONE_SIGNAL:
             os._exit(128 + number)
 
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, ask) for number in SIGNALS}
     try:
         yield
     finally:
