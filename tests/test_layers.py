@@ -179,3 +179,16 @@ def test_what_answers_at_once_imports_no_heavy_library(module: str) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
+
+
+PICKLES = {"torch.load", "torch.save", "pickle.load", "pickle.loads", "pickle.dump", "pickle.dumps"}
+
+
+def test_nothing_is_pickled_or_unpickled() -> None:
+    wrong = []
+    for path in sorted(PACKAGE.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            name = ast.unparse(node.func) if isinstance(node, ast.Call) else ""
+            if name in PICKLES or name.endswith("register_for_checkpointing"):
+                wrong.append(f"{path.relative_to(PACKAGE)}:{node.lineno} calls {name}")
+    assert not wrong

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-from trainer_cli.loss.base import Loss, Outputs, count_labels, returned
+from trainer_cli.loss.base import Loss, Outputs, at_least_float32, count_labels, returned
 
 OTHERWISE = "loss=cross_entropy, or loss=mse for a regression, is computed from logits"
 
@@ -26,6 +26,6 @@ class ModelLoss(Loss):
 
     def __call__(self, model: nn.Module, batch: Mapping[str, Tensor], count: int) -> tuple[Tensor, Outputs]:
         outputs = model(**batch)
-        loss = returned(outputs, "loss", OTHERWISE)
+        loss = at_least_float32(returned(outputs, "loss", OTHERWISE))
         # Without items the model's mean is 0/0; its sum is nothing.
         return (loss * count if count else loss.nan_to_num() * 0), outputs
