@@ -107,3 +107,24 @@ def test_a_model_that_returns_a_dict_serves_without_labels_too() -> None:
     loss_sum, outputs = loss(Reconstruction(), batch, loss.count(batch))
     assert float(loss_sum) == 3.0
     assert outputs.keys() == {"loss"}
+
+
+class Halves(nn.Module):
+    """A model all in bf16, its loss too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor(1.0, dtype=torch.bfloat16))
+
+    def forward(self, values: Tensor) -> dict[str, Tensor]:
+        return {"loss": (values.to(torch.bfloat16) * self.scale).mean()}
+
+
+def test_a_loss_in_half_precision_is_summed_in_single() -> None:
+    model = Halves()
+    batch = {"values": torch.full((257,), 0.7)}
+    total, _ = ModelLoss(shift_labels=False)(model, batch, 257)
+    assert total.dtype is torch.float32
+    assert total == model(**batch)["loss"].float() * 257  # for which bf16 has no number
+    total.backward()
+    assert model.scale.grad is not None and model.scale.grad.dtype is torch.bfloat16
