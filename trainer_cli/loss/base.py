@@ -44,7 +44,7 @@ class Loss(ABC):
 def named_losses(outputs: Outputs) -> dict[str, Tensor]:
     """What else a model or loss returned as a loss: scalars, means over the batch, named `..._loss`."""
     return {
-        name: value
+        name: at_least_float32(value)
         for name, value in outputs.items()
         if name.endswith("_loss") and isinstance(value, Tensor) and value.ndim == 0
     }
