@@ -19,7 +19,7 @@ def early() -> Iterator[EarlySignals]:
     signals.unwatch()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
 def test_a_signal_is_raised_where_the_process_is(early: EarlySignals, number: int) -> None:
     early.stop_if_came()
     with pytest.raises(Stopped) as stopped:

@@ -26,6 +26,9 @@ class Failure:
     message: str
 
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+"""What asks a run to save its work and end: Ctrl-C, a scheduler's end, and its warning before that."""
+
 # A process that one of these has ended was ended from outside, or by its own code: what the others then say
 # of a lost connection is no news.
 KILLED = (signal.SIGKILL, signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE)
@@ -58,6 +61,8 @@ def launch(command: Sequence[str], num_processes: int, max_restarts: int, log_di
         rdzv_endpoint="127.0.0.1:0",
         max_restarts=max_restarts,
         monitor_interval=0.2,
+        # Which the agent hands on to its processes.
+        signals_to_handle=",".join([*(number.name for number in SIGNALS), "SIGHUP", "SIGQUIT"]),
         logs_specs=DefaultLogsSpecs(
             log_dir=str(log_dir), redirects=dict.fromkeys(range(1, num_processes), Std.ALL)
         ),
@@ -80,7 +85,7 @@ def run_alone(command: Sequence[str]) -> int:
     def hand_on(number: int, _: FrameType | None) -> None:
         process.send_signal(number)
 
-    before = {number: signal.signal(number, hand_on) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, hand_on) for number in SIGNALS}
     try:
         return process.wait()
     finally:

@@ -20,7 +20,7 @@ from rich.table import Table
 
 from trainer_cli.config.compose import load
 from trainer_cli.config.errors import Diverged, UserError
-from trainer_cli.launch import die_with_parent, record_failure
+from trainer_cli.launch import SIGNALS, die_with_parent, record_failure
 from trainer_cli.runs.console import console
 from trainer_cli.runs.record import CONFIG, Record
 
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from trainer_cli.engine import Engine
 
 log = logging.getLogger("trainer_cli")
-
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 ONE_SIGNAL = 1.0
 """Seconds within which signals are one: Ctrl-C comes to a rank from the terminal and from its launcher."""
@@ -89,7 +87,7 @@ class Stopped(KeyboardInterrupt):
 
 
 class EarlySignals:
-    """SIGINT and SIGTERM before there is a step to end raise Stopped, wherever the process is.
+    """Signals that come before there is a step to end raise Stopped, wherever the process is.
 
     Libraries catch what is raised while they are imported, and that too: `came` remembers it.
     """
@@ -170,7 +168,7 @@ def resume_from(record: Record) -> Path | None:
 
 @contextlib.contextmanager
 def signals(engine: Engine) -> Iterator[None]:
-    """SIGINT and SIGTERM end the step at hand and save; a second one leaves at once.
+    """A signal ends the step at hand and saves; a second one leaves at once.
 
     So does the first where no stage trains: there is nothing to save.
     """

@@ -64,7 +64,7 @@ def execute_ranks(run_dir: Path, strategy: Mapping[str, Any], traceback: bool) -
     """Start the processes of a run and wait for them; the first failure is shown once."""
     from torch.distributed.elastic.multiprocessing.api import SignalException
 
-    from trainer_cli.launch import launch
+    from trainer_cli.launch import SIGNALS, launch
 
     command, count = rank_command(run_dir, traceback), process_count(strategy)
     try:
@@ -73,7 +73,7 @@ def execute_ranks(run_dir: Path, strategy: Mapping[str, Any], traceback: bool) -
         return 128 + int(stopped.sigval)
     if failure is None:
         return 0
-    if failure.exit_code in (128 + signal.SIGINT, 128 + signal.SIGTERM):
+    if failure.exit_code in [128 + number for number in SIGNALS]:
         return failure.exit_code
     code, text = failure.exit_code, failure.message
     if not text:
@@ -85,10 +85,10 @@ def execute_ranks(run_dir: Path, strategy: Mapping[str, Any], traceback: bool) -
 
 def execute_alone(run_dir: Path, traceback: bool) -> int:
     """Run it in a process of its own and wait for it."""
-    from trainer_cli.launch import run_alone
+    from trainer_cli.launch import SIGNALS, run_alone
 
     code = run_alone(rank_command(run_dir, traceback))
-    if code < 0 and -code in (signal.SIGINT, signal.SIGTERM):  # before it had begun
+    if code < 0 and -code in SIGNALS:  # before it had begun
         return 128 - code
     if code < 0:
         report_failure(run_dir, f"the run failed: its process was killed by {signal.Signals(-code).name}")

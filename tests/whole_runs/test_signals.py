@@ -62,7 +62,9 @@ def undisturbed(tmp_path_factory, new_shell, project_folder):
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
 @pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["int", "term"]
+    ("number", "code"),
+    [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGUSR1, 138)],
+    ids=["int", "term", "usr1"],
 )
 def test_an_interrupted_run_ends_as_if_nothing_had_been(project, undisturbed, strategy, number, code):
     words = [*RUN, *STRATEGIES[strategy]]
@@ -105,7 +107,9 @@ def test_a_sweep_that_is_stopped_saves_its_job_and_ends_in_its_table(project, nu
     assert "1 jobs" in ended.out and "preempted" in ended.out and "Traceback" not in ended.text
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["int", "term"])
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1], ids=["int", "term", "usr1"]
+)
 def test_a_run_that_is_stopped_before_its_first_step_says_so(project, wait, number):
     started = project.start(*RUN)
     wait(lambda: project.runs and (project.last / "train.log").exists())
