@@ -33,7 +33,7 @@ Flags, anywhere on the line:
   --version, --help
 
 Exit codes: 0 done, 1 the run failed, 2 the configuration or input is wrong,
-130, 143 and 138 ended by SIGINT, SIGTERM and SIGUSR1, after a checkpoint was written.
+130, 143 and 138 ended by SIGINT, SIGTERM or SIGUSR1, with a checkpoint written.
 """
 
 
