@@ -22,7 +22,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 run: setup  ## fine-tune a small encoder on rated tweets: about a minute on two cores
 	$(BIN)/trainer-cli +recipe=glue
 
-check: lint types  ## lint, types and the fast tests: under a minute
+check: lint types  ## lint, types and the fast tests: two minutes on two cores
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m 'not slow'
 
 lint: setup  ## ruff
