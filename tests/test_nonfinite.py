@@ -42,7 +42,7 @@ def test_it_stops_in_the_step_and_keeps_the_weights(tmp_path: Path) -> None:
     assert all(parameter.isfinite().all() for parameter in engine.parameters)
     row = read(tmp_path / FILE)[-1]
     assert row["step"] == AT and row["train/loss"] == row["train/grad_norm"] == "nan"
-    found = json.loads((tmp_path / f"nonfinite-{AT}.json").read_text())
+    found = json.loads((tmp_path / f"nonfinite-{AT}.jsonl").read_text())
     assert found["rows"] == ORDER[(AT - 1) * 8 : AT * 8]
     assert (found["epoch"], found["samples"], found["loss"]) == (0, (AT - 1) * 8, "nan")
     for step in engine.checkpoints.steps():
@@ -63,6 +63,16 @@ def test_skip_goes_on_without_that_batch(tmp_path: Path, accumulation: int) -> N
     # The update that takes its place is counted and logged under the same number.
     assert [row["step"] for row in rows] == sorted([*range(1, 11), AT, second_time(rows)])
     assert rows[-1]["train/skipped_steps"] == 2
+
+
+def test_batches_in_a_row_are_all_noted(tmp_path: Path) -> None:
+    with built(tmp_path, *GIVEN, "args.on_nonfinite=skip", "args.num_train_epochs=1") as engine:
+        rows = engine.train_loader.dataset
+        rows.features[ORDER[0]] = rows.features[ORDER[8]] = torch.nan  # type: ignore[attr-defined]
+        runner.run(engine)
+    first = [json.loads(line) for line in (tmp_path / "nonfinite-1.jsonl").read_text().splitlines()]
+    assert [found["rows"] for found in first] == [ORDER[:8], ORDER[8:16]]
+    assert [found["samples"] for found in first] == [0, 8]
 
 
 def second_time(rows: list[dict[str, object]]) -> object:

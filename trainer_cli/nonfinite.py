@@ -46,7 +46,7 @@ def answer(engine: Engine, batch: GlobalBatch, update: Update) -> bool:
         raise Diverged(
             f"{what}; with it {state.nonfinite_steps} updates are not made,"
             f" and args.max_nonfinite_steps is {args.max_nonfinite_steps}",
-            right="a lower optim.lr; the rows of each of these batches are in nonfinite-STEP.json",
+            right="a lower optim.lr; the rows of each of these batches are in nonfinite-STEP.jsonl",
         )
     if args.on_nonfinite == "skip":
         log.warning("%s: not made", what)
@@ -74,9 +74,12 @@ def roll_back(engine: Engine, what: str) -> None:
 
 
 def keep(engine: Engine, batch: GlobalBatch, loss: float, update: Update) -> str:
-    """Write which rows of the data the update was to be made of; the file's name."""
+    """Note which rows of the data the update was to be made of; the file's name.
+
+    A line each: batches in a row that are all skipped are attempts at the same update.
+    """
     state = engine.state
-    name = f"nonfinite-{state.step + 1}.json"
+    name = f"nonfinite-{state.step + 1}.jsonl"
     found = {
         "step": state.step + 1,
         "epoch": state.epoch,
@@ -87,5 +90,6 @@ def keep(engine: Engine, batch: GlobalBatch, loss: float, update: Update) -> str
         "lr": update.lr,
     }
     if engine.strategy.is_main:
-        (engine.run_dir / name).write_text(json.dumps(found) + "\n", encoding="utf-8")
+        with (engine.run_dir / name).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(found) + "\n")
     return name

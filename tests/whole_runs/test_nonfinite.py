@@ -47,7 +47,7 @@ def poisoned(project, project_folder, tmp_path):
 def test_the_run_stops_and_says_what_it_met(poisoned, processes):
     ended = poisoned(*RUN, *processes, f"args.output_dir={poisoned.outputs}")
     assert ended.code == 1, ended.text
-    record, (found,) = poisoned.record(), poisoned.last.glob("nonfinite-*.json")
+    record, (found,) = poisoned.record(), poisoned.last.glob("nonfinite-*.jsonl")
     kept = json.loads(found.read_text())
     assert record["status"] == "diverged" and "has loss nan" in record["error"]
     assert ended.err.count(f"error: update {kept['step']} has loss nan, gradient norm nan") == 1
