@@ -145,8 +145,9 @@ class Engine:
 
         They speak of the metric that picks the best model, and of no other.
         """
-        given = self.args.greater_is_better
-        return self.scores[name] if given is None or name != self.score_name(None) else given
+        return (
+            is_greater_better(self.args, self.scores) if name == self.score_name(None) else self.scores[name]
+        )
 
     def remember_best(self, row: Row) -> bool:
         """Whether the row has the best score so far, which is then remembered; NaN never is."""
@@ -159,6 +160,13 @@ class Engine:
             return False
         state.best_metric, state.best_step = score, state.step
         return True
+
+
+def is_greater_better(args: Args, scores: Mapping[str, bool]) -> bool:
+    """Whether more of the score that picks the best model is better, as the arguments or the metric say."""
+    if args.greater_is_better is not None:
+        return args.greater_is_better
+    return scores[score_name(args.metric_for_best_model or "loss", scores)]
 
 
 def score_name(metric: str, scores: Mapping[str, bool]) -> str:

@@ -27,7 +27,7 @@ from trainer_cli.config.schema import STRATEGIES, Args
 from trainer_cli.data.build import build_loaders, count_steps, needed_splits
 from trainer_cli.data.loader import EvalLoader
 from trainer_cli.data.source import DataSource, Splits
-from trainer_cli.engine import Engine, Row, score_name
+from trainer_cli.engine import Engine, Row, is_greater_better
 from trainer_cli.metrics import BY_NAME, Metric
 from trainer_cli.model import storage
 from trainer_cli.model.compilation import compile_module
@@ -113,7 +113,7 @@ def build(
             config["scheduler"],
             optimizer=optimizer,
             num_training_steps=total_steps,
-            mode=best_mode(args, scores),
+            mode="max" if scores and is_greater_better(args, scores) else "min",
         )
         averaging = build_averaging(module, optimizer, args.ema_decay)
 
@@ -261,14 +261,6 @@ def build_optimizer(config: Mapping[str, Any], module: nn.Module) -> Optimizer:
     optimizer: Optimizer = instantiate("optim", config, params=groups, module=module)
     check_hyperparameters(optimizer, config)
     return optimizer
-
-
-def best_mode(args: Args, scores: Mapping[str, bool]) -> str:
-    """Whether the score that picks the best model should rise ("max") or fall ("min")."""
-    if not scores:
-        return "min"
-    rises = scores[score_name(args.metric_for_best_model or "loss", scores)]
-    return "max" if (rises if args.greater_is_better is None else args.greater_is_better) else "min"
 
 
 def build_averaging(module: nn.Module, optimizer: Optimizer, ema_decay: float | None) -> Averaging:
