@@ -9,10 +9,10 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.optim import AdamW, Optimizer
+from torch.optim import Optimizer
 
 from trainer_cli.optim.in_backward import Layerwise
-from trainer_cli.optim.low_rank import LEFT, RIGHT, LowRank, Make, sides
+from trainer_cli.optim.low_rank import LEFT, RIGHT, LowRank, Make, adamw, sides
 from trainer_cli.optim.modules import targeted
 
 GROWTH = 1.01
@@ -103,17 +103,12 @@ def apollo_adamw(
         layerwise: update each parameter within the backward pass, and free its gradient
     """
 
-    def make(groups: list[dict[str, Any]]) -> Optimizer:
-        return AdamW(
-            groups, lr=lr, betas=(betas[0], betas[1]), eps=eps, weight_decay=weight_decay, fused=True
-        )
-
     found = targeted(module, target_modules)
     matrices: Iterable[Tensor] = (weight for weight in module.parameters() if weight in found)
     places = {weight: place for place, weight in enumerate(matrices)}
     build = functools.partial(
         Apollo,
-        make=make,
+        make=adamw(lr, betas, eps, weight_decay),
         targets=places,
         rank=rank,
         update_proj_gap=update_proj_gap,

@@ -8,12 +8,12 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.optim import AdamW, Optimizer
+from torch.optim import Optimizer
 
 from trainer_cli.config.errors import missing_extra
 from trainer_cli.optim.eight_bit import adamw_8bit
 from trainer_cli.optim.in_backward import Layerwise
-from trainer_cli.optim.low_rank import LEFT, RIGHT, LowRank, Make, project_back, sides
+from trainer_cli.optim.low_rank import LEFT, RIGHT, LowRank, Make, adamw, project_back, sides
 from trainer_cli.optim.modules import targeted
 
 ProjType = Literal["std", "reverse_std", "right", "left", "full"]
@@ -101,11 +101,7 @@ def galore_adamw(
         layerwise: update each parameter within the backward pass, and free its gradient
     """
 
-    def make(groups: list[dict[str, Any]]) -> Optimizer:
-        return AdamW(
-            groups, lr=lr, betas=(betas[0], betas[1]), eps=eps, weight_decay=weight_decay, fused=True
-        )
-
+    make = adamw(lr, betas, eps, weight_decay)
     return galore(params, module, make, target_modules, rank, update_proj_gap, scale, proj_type, layerwise)
 
 

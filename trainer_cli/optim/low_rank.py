@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Optimizer
+from torch.optim import AdamW, Optimizer
 
 from trainer_cli.optim.learned import Wrapper
 
@@ -128,6 +128,17 @@ class LowRank(Wrapper):
                 inner.append({**group, "params": proxies, "weight_decay": 0.0})
                 self._sources.append((index, True))
         return inner
+
+
+def adamw(lr: float, betas: Sequence[float], eps: float, weight_decay: float) -> Make:
+    """What makes PyTorch's AdamW of a list of groups, for the inner optimizer."""
+
+    def make(groups: list[dict[str, Any]]) -> Optimizer:
+        return AdamW(
+            groups, lr=lr, betas=(betas[0], betas[1]), eps=eps, weight_decay=weight_decay, fused=True
+        )
+
+    return make
 
 
 OWN = {False: ("params",), True: ("params", "weight_decay")}
