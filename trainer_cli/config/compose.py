@@ -99,16 +99,17 @@ def choices(overrides: Sequence[str], *, config_dirs: Sequence[str | Path] = ())
 def load(path: Path, *, folders: Sequence[Path] = ()) -> dict[str, Any]:
     """The configuration of a run's config.yaml, checked as a composed one is.
 
-    Fields that were added to `args` or to the strategy after it was written stand at their defaults.
+    Fields of `args`, the strategy or `checkpoint` that it lacks, being older, stand at their defaults.
     """
     document = places.read(path)
     sources = Sources()
     sources.add_document(document, "", "option")
     values = _plain(OmegaConf.create(document.values), sources, [])
-    for section, option in (("args", "default"), ("strategy", values.get("strategy", {}).get("name"))):
+    typed = {"args": "default", "strategy": values.get("strategy", {}).get("name"), "checkpoint": "default"}
+    for section, option in typed.items():
         file = places.builtin().configs / section / f"{option}.yaml"
-        if section in values and file.is_file():
-            values[section] = {**places.read(file).values, **values[section]}
+        if file.is_file():
+            values[section] = {**places.read(file).values, **values.get(section, {})}
     config, problems = check(values, sources, folders=folders)
     if problems:
         raise UserError.many(problems)

@@ -140,6 +140,24 @@ class DataParallel(Strategy):
 
 
 @dataclass(frozen=True)
+class Checkpoint:
+    """How checkpoints are written, and what a run may go on from."""
+
+    async_save: Annotated[bool, Doc("write in the background from a copy, while training goes on")]
+    on_damage: Annotated[
+        Literal["fallback", "fail"],
+        Doc("where the newest checkpoint is damaged: the newest whole one, or an error"),
+    ]
+    on_full: Annotated[
+        Literal["stop", "continue"], Doc("where the disk has no room for a checkpoint: end, or train on")
+    ]
+    allow: Annotated[
+        list[Literal["model", "optimizer", "data"]],
+        Doc("what a resumed run may have another of than its checkpoint"),
+    ]
+
+
+@dataclass(frozen=True)
 class Run:
     """What the run is called."""
 
@@ -245,10 +263,10 @@ NODES = ("model", "data", "loss", "optim", "scheduler")
 NAMED = ("metrics", "callbacks", "tracker")
 """Groups that are a dict of named `_target_` nodes."""
 
-GROUPS = ("args", *NODES, "strategy", *NAMED)
+GROUPS = ("args", *NODES, "strategy", "checkpoint", *NAMED)
 """All groups, in the order of a written configuration."""
 
-TYPED: dict[str, type] = {"args": Args, "strategy": Strategy, "run": Run}
+TYPED: dict[str, type] = {"args": Args, "strategy": Strategy, "checkpoint": Checkpoint, "run": Run}
 """Sections whose fields a dataclass lists."""
 
 TOP = kinds(Top)
