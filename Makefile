@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help setup run check lint types format test bench clean
+.PHONY: help setup run check lint types format test faults bench clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -39,6 +39,9 @@ format: setup  ## rewrite the code as ruff formats it
 test: setup  ## all tests, as CI runs them
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --ignore tests/whole_runs
 	OMP_NUM_THREADS=1 $(BIN)/pytest tests/whole_runs
+
+faults: setup  ## kills, damaged files, signals and full disks done to real runs: an hour on two cores
+	$(BIN)/python -m tests.faults
 
 bench: setup  ## speed and memory as ratios, measured side by side
 	$(BIN)/python -m benchmarks

@@ -16,6 +16,7 @@ from torch.utils.data import Dataset, IterableDataset
 
 from trainer_cli import runner
 from trainer_cli.config.compose import compose
+from trainer_cli.data.shuffled import Shuffled
 from trainer_cli.engine import Engine
 from trainer_cli.model import MLP
 from trainer_cli.optim import InBackward
@@ -90,6 +91,13 @@ class AugmentedStream(Stream):
 
     def __init__(self, size: int) -> None:
         self.rows = Augmented(size)
+
+
+class ShuffledStream(Shuffled):
+    """Points with noise in random order, which know their place in it."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__(AugmentedStream(size), buffer_size=9)
 
 
 def masked(rows: list[dict[str, Tensor]]) -> dict[str, Tensor]:

@@ -36,6 +36,9 @@ def test_a_verb_is_the_first_word_between_flags_or_not() -> None:
     assert line("run optim=sgd") == line("optim=sgd") == CommandLine("run", ["optim=sgd"])
     assert line("~callbacks.progress") == CommandLine("run", ["~callbacks.progress"])
     assert line("list") == CommandLine("list")
+    assert line("verify --json a b") == CommandLine("verify", ["a", "b"], json=True)
+    assert line("--resume verify optim=sgd") == CommandLine("verify", ["optim=sgd"], resume=True)
+    assert line("plan optim=sgd --preflight") == CommandLine("plan", ["optim=sgd"], preflight=True)
 
 
 def test_folders_of_configs_add_up() -> None:
@@ -59,6 +62,9 @@ def test_nothing_at_all_is_a_page_and_a_flag_alone_is_a_run() -> None:
         ("pln +recipe=glue", "pln is neither a verb nor an override", "did you mean plan?"),
         ("glue", "glue is neither a verb nor an override", "+recipe=glue"),
         ("plan glue", "glue is neither a verb nor an override", "+recipe=glue"),
+        ("+recipe=glue --resume", "--resume is a flag of verify", "trainer-cli verify --resume …"),
+        ("verify --preflight x", "--preflight is a flag of plan", "trainer-cli plan --preflight …"),
+        ("verify --resume glue", "glue is neither a verb nor an override", "+recipe=glue"),
         ("+recipe=glue plan", "the verb plan stands after an override", "trainer-cli plan …"),
     ],
 )
@@ -88,7 +94,16 @@ def test_verbs_that_take_one_word_take_one(capsys: pytest.CaptureFixture[str]) -
 def test_the_help_names_every_verb_and_flag(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["plan", "--help"]) == 0
     page = capsys.readouterr().out
-    for name in (*cli.VERBS, "--multirun", "-m", "--config-dir", "--json", "--traceback", "--version"):
+    for name in (
+        *cli.VERBS,
+        "--multirun",
+        "-m",
+        "--config-dir",
+        "--json",
+        "--resume",
+        "--preflight",
+        "--traceback",
+    ):
         assert name in page or name in ("run", "welcome"), name
     assert "hydra" not in page.lower()
     assert max(map(len, page.splitlines())) <= 80

@@ -24,6 +24,9 @@ COMMAND_LINE = (
     "sweep",
     "plan",
     "preview",
+    "preflight",
+    "verify",
+    "self_test",
     "listing",
     "import_args",
     "__main__",
@@ -43,10 +46,10 @@ GROUPS = (
     "runs",
 )
 LAYERS = (
-    ("state", "config", "seed", "imports"),
+    ("state", "config", "seed", "imports", "durable"),
     GROUPS,
     ("engine",),
-    ("loop", "nonfinite", "restore", "predict", "checks", "summary"),
+    ("loop", "nonfinite", "restore", "saving", "predict", "checks", "summary"),
     ("runner",),
     COMMAND_LINE,
 )

@@ -24,7 +24,7 @@ GIVEN = (
     "args.save_steps=1",
     "args.save_total_limit=null",
 )
-ORDER = epoch_order("random", 45, 42, 0, 8)
+ORDER = list(epoch_order("random", 45, 42, 0, 8))
 AT = ORDER.index(POISONED) // 8 + 1  # the update that the bad row comes into
 
 

@@ -189,10 +189,11 @@ def test_workers_draw_the_same(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 1])
-def test_a_stream_drawn_at_random_is_drawn_again(tmp_path: Path, workers: int) -> None:
+@pytest.mark.parametrize("stream", ["AugmentedStream", "ShuffledStream"])
+def test_a_stream_drawn_at_random_is_drawn_again(tmp_path: Path, stream: str, workers: int) -> None:
     given = (
         *RANDOM,
-        "data.train._target_=small_run.AugmentedStream",
+        f"data.train._target_=small_run.{stream}",
         f"args.max_steps={LAST}",
         f"args.dataloader_num_workers={workers}",
     )

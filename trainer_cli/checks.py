@@ -7,6 +7,7 @@ from typing import Any
 from torch import nn
 from torch.utils.data import IterableDataset
 
+from trainer_cli.checkpoint.plain import Packer
 from trainer_cli.config.errors import UserError
 from trainer_cli.data.loader import KnowsLengths
 from trainer_cli.data.reader import Reader
@@ -66,6 +67,8 @@ def check_engine(engine: Engine) -> None:
             "args.logging_strategy=epoch needs to know where an epoch ends, and the data is a stream",
             right="args.logging_strategy=steps",
         )
+    for name, part in engine.callbacks.items():
+        Packer().pack(part.state_dict(), f"callbacks.{name}")
     if isinstance(engine.optimizer, InBackward):
         check_in_backward(engine)
     if engine.scores:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from traceback import print_exception
 
 from trainer_cli import __version__
-from trainer_cli.config.errors import UserError
+from trainer_cli.config.errors import RunFailed, UserError
 
 HELP = """\
 trainer-cli trains, evaluates and checkpoints PyTorch models from composed YAML.
@@ -23,12 +23,16 @@ Verbs, each with the overrides of a run:
   list [GROUP]       recipes, and the options of each group
   show [KEY]         value and meaning of a field, and what set it
   runs [DIR]         the runs below a directory (outputs)
+  verify RUN         whether its checkpoints are whole
   import-args FILE   transformers' TrainingArguments (JSON, YAML) as a recipe
 
 Flags, anywhere on the line:
   -m, --multirun       a run for each value: optim.lr=1e-5,3e-5 args.seed=1,2,3
   --config-dir DIR     look for configs/ and recipes/ in DIR too
-  --json               runs: print JSON
+  --json               runs, verify: print JSON
+  --preflight          plan: then try each part once, from an update to a reload
+  --resume             verify: is a run of these overrides, stopped and resumed,
+                       equal to one that was not?
   --traceback          show where an error came from
   --version, --help
 
@@ -46,6 +50,8 @@ class CommandLine:
     config_dirs: list[str] = field(default_factory=list)
     multirun: bool = False
     json: bool = False
+    preflight: bool = False
+    resume: bool = False
     traceback: bool = False
     help: bool = False
     version: bool = False
@@ -63,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if traceback:
             print_exception(error)
         print(error.block(), file=sys.stderr)
-        return 2
+        return 1 if isinstance(error, RunFailed) else 2
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
@@ -92,6 +98,8 @@ def parse(arguments: Sequence[str]) -> CommandLine:
         "-m": "multirun",
         "--multirun": "multirun",
         "--json": "json",
+        "--preflight": "preflight",
+        "--resume": "resume",
         "--traceback": "traceback",
         "-h": "help",
         "--help": "help",
@@ -118,7 +126,10 @@ def parse(arguments: Sequence[str]) -> CommandLine:
     elif not words and not arguments:
         line.verb = "welcome"
     line.words = words
-    if line.verb in ("run", "plan"):
+    for flag, verb in (("resume", "verify"), ("preflight", "plan")):
+        if getattr(line, flag) and line.verb != verb:
+            raise UserError(f"--{flag} is a flag of {verb}", right=f"trainer-cli {verb} --{flag} …")
+    if line.verb in ("run", "plan") or line.resume:
         refuse_bare_words(words)
     return line
 
@@ -165,7 +176,7 @@ def plan(line: CommandLine, _: Sequence[str]) -> int:
     """What would run, and whether it can."""
     from trainer_cli.plan import print_plan
 
-    return print_plan(line.words, line.config_dirs)
+    return print_plan(line.words, line.config_dirs, line.preflight, line.traceback)
 
 
 def list_options(line: CommandLine, _: Sequence[str]) -> int:
@@ -192,6 +203,17 @@ def runs(line: CommandLine, _: Sequence[str]) -> int:
     return 0
 
 
+def verify(line: CommandLine, _: Sequence[str]) -> int:
+    """Checkpoints' checksums; or whether the run of these overrides can be stopped."""
+    if line.resume:
+        from trainer_cli.self_test import verify_resume
+
+        return verify_resume(line.words, line.config_dirs)
+    from trainer_cli.verify import verify_checkpoints
+
+    return verify_checkpoints(line.words, line.json)
+
+
 def import_args(line: CommandLine, _: Sequence[str]) -> int:
     """A recipe from the arguments of transformers' Trainer."""
     from trainer_cli.import_args import print_recipe
@@ -215,6 +237,7 @@ VERBS: dict[str, Callable[[CommandLine, Sequence[str]], int]] = {
     "list": list_options,
     "show": show,
     "runs": runs,
+    "verify": verify,
     "import-args": import_args,
     "welcome": welcome,
 }

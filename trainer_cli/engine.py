@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -16,6 +17,8 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from trainer_cli.callbacks import Callback
 from trainer_cli.checkpoint import Checkpoints
+from trainer_cli.checkpoint.saver import Saver
+from trainer_cli.checkpoint.snapshot import Snapshot
 from trainer_cli.config.errors import UserError
 from trainer_cli.config.schema import Args
 from trainer_cli.data.loader import EvalLoader, TrainLoader
@@ -38,9 +41,11 @@ class Engine:
     `model` is what training calls (wrapped by the strategy), `module` the bare model below it; `averaging`
     has the weights to evaluate and keep. `args` has counts of steps where the configuration has shares.
     `model_inputs` are the names that its forward takes and `labels`, None if it takes any. `total_steps` is
-    the number of updates that training has. `scores` are the names that an evaluation row will
-    have, each with whether more of it is better. `summary` is what a user should know before the first step,
-    `fingerprint` by what the data can be told to be the same again.
+    the number of updates that training has, `schedule_steps` the one that the schedule was made for.
+    `scores` are the names that an evaluation row will have, each with whether more of it is better. `summary`
+    is what a user should know before the first step, `fingerprint` by what the data can be told to be the
+    same again, `train_fingerprint` the training rows. `training` says whether a signal finds something to
+    save.
     """
 
     args: Args
@@ -58,18 +63,23 @@ class Engine:
     scaler: GradScaler
     averaging: Averaging
     total_steps: int
+    schedule_steps: int
     train_loader: TrainLoader
     eval_loaders: dict[str, EvalLoader]
     predict_loader: EvalLoader | None
     metrics: dict[str, Metric]
     scores: dict[str, bool]
     checkpoints: Checkpoints
+    saver: Saver
     callbacks: dict[str, Callback]
     trackers: dict[str, Tracker]
     summary: dict[str, str]
     fingerprint: str
+    train_fingerprint: str
     state: TrainState = field(default_factory=TrainState)
+    snapshots: dict[str, Snapshot] = field(default_factory=lambda: defaultdict(Snapshot))
     evaluation: Row | None = None  # of the model as it is now
+    training: bool = False
 
     def __post_init__(self) -> None:
         self.parameters = [parameter for parameter in self.module.parameters() if parameter.requires_grad]
@@ -92,6 +102,7 @@ class Engine:
 
     def log(self, row: Row, step: int | None = None) -> None:
         """Give a row, of the current step or another, to the trackers and then to the callbacks."""
+        self.state.rows += 1
         full = {"step": self.state.step if step is None else step, "epoch": round(self.epoch, 4), **row}
         for tracker in self.trackers.values():
             tracker.log(full)

@@ -29,6 +29,9 @@ class Failure:
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 """What asks a run to save its work and end: Ctrl-C, a scheduler's end, and its warning before that."""
 
+DAY = 24 * 60 * 60
+"""In seconds."""
+
 # A process that one of these has ended was ended from outside, or by its own code: what the others then say
 # of a lost connection is no news.
 KILLED = (signal.SIGKILL, signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE)
@@ -61,6 +64,8 @@ def launch(command: Sequence[str], num_processes: int, max_restarts: int, log_di
         rdzv_endpoint="127.0.0.1:0",
         max_restarts=max_restarts,
         monitor_interval=0.2,
+        # After a signal the processes save, however long that takes; a second signal ends them.
+        shutdown_timeout=DAY,
         # Which the agent hands on to its processes.
         signals_to_handle=",".join([*(number.name for number in SIGNALS), "SIGHUP", "SIGQUIT"]),
         logs_specs=DefaultLogsSpecs(

@@ -6,20 +6,17 @@ import dataclasses
 import logging
 import math
 from collections.abc import Iterator
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from trainer_cli import nonfinite
-from trainer_cli.checkpoint.contents import TrainingState, gather_generators, write
-from trainer_cli.config.errors import Diverged, UserError
+from trainer_cli.config.errors import UserError
 from trainer_cli.data.loader import EvalLoader, GlobalBatch, MicroBatch
 from trainer_cli.engine import Engine, Row
 from trainer_cli.loss import named_losses
-from trainer_cli.model import storage
 from trainer_cli.optim import InBackward
-from trainer_cli.restore import TRAINED
+from trainer_cli.saving import deliver, finish, save
 from trainer_cli.scheduler import WatchesScore
 from trainer_cli.state import LossWindow, Update
 from trainer_cli.strategy.device import empty_cache, ran_out_of_memory
@@ -27,11 +24,15 @@ from trainer_cli.strategy.device import empty_cache, ran_out_of_memory
 log = logging.getLogger(__name__)
 
 
+class BrokenOff(Exception):
+    """An evaluation was not brought to its end, in all processes."""
+
+
 def train(engine: Engine) -> None:
     """Update the model until the last step, or until something asks to stop."""
     args, state = engine.args, engine.state
     engine.notify("on_train_begin")
-    if args.eval_on_start and state.step == 0:
+    if state.evaluation_due or (args.eval_on_start and state.step == 0):
         evaluate_in_training(engine)
     while not finished(engine):
         engine.notify("on_epoch_begin")
@@ -39,6 +40,7 @@ def train(engine: Engine) -> None:
             end_epoch(engine)
     if args.save_strategy in ("steps", "epoch") or state.interrupted:
         save(engine)
+    finish(engine)
     engine.notify("on_train_end")
 
 
@@ -46,6 +48,7 @@ def train_epoch(engine: Engine) -> bool:
     """The updates that are left of the current epoch; whether they came to its end."""
     args, state = engine.args, engine.state
     for batch in batches_of_epoch(engine):
+        deliver(engine)
         engine.notify("on_step_begin", batch)
         try:
             update = train_step(engine, batch.micro_batches)
@@ -55,6 +58,7 @@ def train_epoch(engine: Engine) -> bool:
         if not update.made and not nonfinite.answer(engine, batch, update):
             return False
         state.samples += len(batch.rows)
+        state.stream = batch.after
         if update.made:
             engine.notify("on_step_end")
             if is_log_due(engine):
@@ -102,8 +106,7 @@ def train_step(engine: Engine, micro_batches: list[MicroBatch]) -> Update:
     scaler.update()
     optimizer.zero_grad(set_to_none=True)
     if interrupted:
-        state.interrupted = True
-        state.stop = "interrupted"
+        interrupt(engine)
     return update
 
 
@@ -143,9 +146,10 @@ def batches_of_epoch(engine: Engine) -> Iterator[GlobalBatch]:
     state, loader = engine.state, engine.train_loader
     if state.samples == 0:
         state.epoch_batch = loader.global_batch
-    for batch in loader.updates(state.epoch, state.samples, state.epoch_batch):
+    for batch in loader.updates(state.epoch, state.samples, state.epoch_batch, state.stream):
         if [state.epoch, state.samples] in state.rejected:
             state.samples += len(batch.rows)
+            state.stream = batch.after
             state.skipped_steps += 1
         else:
             yield batch
@@ -171,6 +175,12 @@ def make_room(engine: Engine, error: Exception, rows: int) -> None:
     if not engine.args.auto_find_batch_size or not ran_out_of_memory(error) or rows == 1:
         raise error
     empty_cache(engine.strategy.device)
+
+
+def interrupt(engine: Engine) -> None:
+    """End training here, as all processes have agreed: a signal came to one of them."""
+    engine.state.interrupted = True
+    engine.state.stop = "interrupted"
 
 
 def finished(engine: Engine) -> bool:
@@ -213,7 +223,7 @@ def end_epoch(engine: Engine) -> None:
     if state.samples == 0:
         raise UserError("the training data gave no rows")
     state.epoch += 1
-    state.samples = 0
+    state.samples, state.stream = 0, None
     engine.notify("on_epoch_end")
     if args.eval_strategy == "epoch" and state.epoch >= args.eval_delay:
         evaluate_in_training(engine)
@@ -236,9 +246,18 @@ def log_update(engine: Engine, update: Update) -> None:
 
 
 def evaluate_in_training(engine: Engine) -> None:
-    """Evaluate; a schedule that watches the score is told it, and the best model so far is saved at once."""
+    """Evaluate; a schedule that watches the score is told it, and the best model so far is saved at once.
+
+    A signal breaks it off: it is due when the run goes on.
+    """
     args, state = engine.args, engine.state
-    row = evaluate(engine)
+    state.evaluation_due = True
+    try:
+        row = evaluate(engine)
+    except BrokenOff:
+        interrupt(engine)
+        return
+    state.evaluation_due = False
     if isinstance(engine.scheduler, WatchesScore):
         engine.scheduler.evaluated(row[engine.score_name(None)])
     if state.best_step == state.step and (args.load_best_model_at_end or args.save_strategy == "best"):
@@ -281,6 +300,8 @@ def evaluate_set(engine: Engine, loader: EvalLoader) -> Row:
         metric.reset()
     engine.notify("on_evaluate_begin", loader)
     for batch in loader:
+        if engine.state.signal is not None:
+            break
         count = engine.loss.count(batch)
         batch = engine.place(batch)
         with engine.autocast():
@@ -290,54 +311,14 @@ def evaluate_set(engine: Engine, loader: EvalLoader) -> Row:
         named = {name: loss * count for name, loss in named_losses(outputs).items()}
         window.add([{"loss": loss_sum, **named}], count)
         engine.notify("on_evaluate_step")
-    totals = engine.strategy.sum_by_name({"loss": 0.0, **window.totals(), "items": window.items})
-    items = totals.pop("items")
+    own = {"items": window.items, "signals": float(engine.state.signal is not None)}
+    totals = engine.strategy.sum_by_name({"loss": 0.0, **window.totals(), **own})
+    items, signals = totals.pop("items"), totals.pop("signals")
+    if signals:
+        raise BrokenOff
     losses = {name: total / items if items else math.nan for name, total in totals.items()}
     scores = {
         name: metric.compute(engine.strategy.gather(metric.state()))
         for name, metric in engine.metrics.items()
     }
     return losses | scores
-
-
-def save(engine: Engine) -> None:
-    """Commit a checkpoint of this step; last in a step, as all that it stores must be final.
-
-    Raises Diverged rather than store weights that are not finite.
-    """
-    state, strategy = engine.state, engine.strategy
-    if state.saved_step == state.step:
-        return
-    check_finite(engine)
-    state.saved_step = state.step
-    window = strategy.sum_by_name(state.window.totals())
-    training = TrainingState(
-        run={**state.state_dict(), "window": window, "scaler": engine.scaler.state_dict()},
-        callbacks={name: part.state_dict() for name, part in engine.callbacks.items()},
-        generators=gather_generators(strategy),
-    )
-
-    def fill(directory: Path) -> None:
-        with engine.averaging.applied():
-            storage.save(engine.module, engine.tokenizer, directory)
-        if engine.args.save_only_model:
-            return
-        if engine.averaging.trains_apart:
-            storage.save_weights(engine.module, directory / TRAINED)
-        write(directory, training, engine.optimizer, engine.scheduler)
-
-    if strategy.is_main:
-        path = engine.checkpoints.save(state.step, fill)
-        engine.checkpoints.rotate(protected=state.best_step)
-        engine.notify("on_save", path)
-    strategy.barrier()
-
-
-def check_finite(engine: Engine) -> None:
-    """Raise Diverged if a weight is not finite, in words that say since when that may be so."""
-    weights = [parameter.detach() for parameter in engine.parameters]
-    if not math.isfinite(nn.utils.get_total_norm(weights, math.inf)):
-        raise Diverged(
-            f"the weights of step {engine.state.step} are not all finite, and are not saved",
-            right="a lower optim.lr; resume=latest goes back to the newest checkpoint",
-        )

@@ -11,6 +11,7 @@ from trainer_cli.data.loader import GlobalBatch
 from trainer_cli.engine import Engine, Row
 from trainer_cli.optim import InBackward
 from trainer_cli.restore import restore
+from trainer_cli.saving import finish
 from trainer_cli.state import Update
 
 log = logging.getLogger(__name__)
@@ -58,6 +59,7 @@ def answer(engine: Engine, batch: GlobalBatch, update: Update) -> bool:
 def roll_back(engine: Engine, what: str) -> None:
     """Go back to the newest checkpoint, and from there pass over the batch at hand."""
     state = engine.state
+    finish(engine)
     engine.strategy.barrier()
     newest, _ = engine.checkpoints.newest()
     if newest is None:
@@ -69,7 +71,7 @@ def roll_back(engine: Engine, what: str) -> None:
     restore(engine, newest)
     state.nonfinite_steps, state.rejected = nonfinite_steps, rejected
     for tracker in engine.trackers.values():
-        tracker.start(engine.run_dir, state.step)
+        tracker.start(engine.run_dir, state.step, state.rows)
     log.warning("%s: back to step %d", what, state.step)
 
 

@@ -11,11 +11,17 @@ from typing import Any
 from rich.table import Table
 
 from trainer_cli.config.compose import Composition, compose
+from trainer_cli.config.errors import RunFailed, UserError
 from trainer_cli.runs.console import console
 
 
-def print_plan(overrides: Sequence[str], config_dirs: Sequence[str]) -> int:
-    """Compose, check and build everything but a run's directory, and print what came of it."""
+def print_plan(
+    overrides: Sequence[str], config_dirs: Sequence[str], preflight: bool = False, traceback: bool = False
+) -> int:
+    """Compose, check and build everything but a run's directory, and print what came of it.
+
+    With `preflight` each part is then tried once; returns the exit code.
+    """
     composition = compose(overrides, config_dirs=config_dirs)
     out = console()
     for warning in composition.warnings:
@@ -30,9 +36,18 @@ def print_plan(overrides: Sequence[str], config_dirs: Sequence[str]) -> int:
     sys.path[:0] = [str(folder) for folder in composition.folders]
     processes = composition.config["strategy"]["num_processes"] or 1
     # One process can plan for several: only the batch depends on their number.
-    alone = {**composition.config, "strategy": {"name": "single", "num_processes": 1, "max_restarts": 0}}
+    single = {"name": "single", "num_processes": 1, "max_restarts": 0}
+    alone = {**composition.config, "strategy": single, "tracker": {}}
     with tempfile.TemporaryDirectory() as nowhere:
-        engine = runner.build(alone, Path(nowhere), folders=composition.folders, choices=composition.choices)
+        try:
+            engine = runner.build(
+                alone, Path(nowhere), folders=composition.folders, choices=composition.choices
+            )
+        except UserError:
+            raise
+        except Exception as error:
+            notes = "\n".join(getattr(error, "__notes__", ()))
+            raise RunFailed(f"{type(error).__name__}: {error}", right=notes) from error
         table = Table(show_header=False, title="plan", title_justify="left")
         options = " ".join(f"{group}={option}" for group, option in composition.choices.items())
         for name, text in {
@@ -49,7 +64,12 @@ def print_plan(overrides: Sequence[str], config_dirs: Sequence[str]) -> int:
             out.print(course, markup=False)
         for tracker in engine.trackers.values():
             tracker.close()
-    return 0
+    if not preflight:
+        return 0
+    from trainer_cli.preflight import preflight as try_run
+
+    del engine  # its memory is for the run that is tried
+    return try_run(composition, traceback)
 
 
 def set_by_the_user(composition: Composition) -> Iterator[tuple[str, str, str]]:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from trainer_cli.config.compose import Composition, apply, choices, compose, dump, load
+from trainer_cli import durable
+from trainer_cli.config.compose import Composition, apply, choices, compose, dump, load, without
 from trainer_cli.config.errors import UserError
-from trainer_cli.runs.find import Found, find
-from trainer_cli.runs.record import CONFIG, FILE, Record, identity, provenance
+from trainer_cli.config.resume import FROM_START, Setup, block, differences, explain, text
+from trainer_cli.runs.find import NO_RECORD, Found, check, find, forbidden, why_afresh
+from trainer_cli.runs.record import CONFIG, FILE, Record, identity, now, provenance
 from trainer_cli.tracker.jsonl import FILE as METRICS
 
 
@@ -34,21 +37,26 @@ def prepare(overrides: Sequence[str], config_dirs: Sequence[str], argv: Sequence
     """Compose, check, and make the run's directory or find the one to go on in; raises UserError."""
     composition = compose(overrides, config_dirs=config_dirs, strict=False)
     resume = composition.config.get("resume")
+    notes: list[str] = []
     if resume is not None:
         chosen = choices(overrides, config_dirs=config_dirs)
         root = Path(composition.config["args"]["output_dir"])
         found = find(str(resume), root, chosen)
         if found is not None:
-            return go_on(found, overrides, config_dirs, argv)
+            return go_on(found, Today(str(resume), overrides, config_dirs, argv, composition.folders, chosen))
+        notes = why_afresh(root, chosen)
     if composition.problems:
         raise UserError.many(composition.problems)
-    return begin(composition, argv)
+    prepared = begin(composition, argv)
+    prepared.notes = notes + prepared.notes
+    return prepared
 
 
 def begin(composition: Composition, argv: Sequence[str]) -> Prepared:
     """A fresh run."""
     words = without_resume(composition.overrides)
-    record = create(composition.config, composition.choices, composition.folders, argv, overrides=words)
+    config, folders = composition.config, composition.folders
+    record = create(config, composition.choices, folders, argv, overrides=words, **provenance())
     return Prepared(record.run_dir, composition.config, fresh=True, notes=list(composition.warnings))
 
 
@@ -71,8 +79,9 @@ def create(
             "argv": list(argv),
             "project": [str(folder) for folder in folders],
             "seed": config["args"]["seed"],
+            "processes": processes(config),
             "resume_from": None,
-            **provenance(),
+            "sessions": [session(0, argv, fields["git"], first=argv)],
             **fields,
         },
     )
@@ -80,52 +89,121 @@ def create(
     return record
 
 
-def go_on(
-    found: Found, overrides: Sequence[str], config_dirs: Sequence[str], argv: Sequence[str]
-) -> Prepared:
+SESSIONS = 100
+"""Starts of a run that its record remembers."""
+
+
+def session(
+    step: int, argv: Sequence[str], git: Mapping[str, Any] | None, first: Sequence[str]
+) -> dict[str, Any]:
+    """A start of a run as its record remembers it; the words only where they are not those of the first."""
+    commit = None if git is None else git["commit"]
+    words = {} if argv == first else {"argv": list(argv)}
+    return {"at": now().isoformat(timespec="seconds"), "step": step, "commit": commit, **words}
+
+
+def processes(config: Mapping[str, Any]) -> int | None:
+    """How many processes a run has: a launcher's, or as many as are asked for; None: one per GPU."""
+    if "RANK" in os.environ:
+        return int(os.environ["WORLD_SIZE"])
+    count: int | None = config["strategy"]["num_processes"]
+    return count
+
+
+@dataclass(frozen=True)
+class Today:
+    """What today's command line asks of a run to go on with."""
+
+    resume: str
+    overrides: Sequence[str]
+    config_dirs: Sequence[str]
+    argv: Sequence[str]
+    folders: Sequence[Path]
+    choices: Mapping[str, str]
+
+
+def go_on(found: Found, today: Today) -> Prepared:
     """The run that was found, under its own configuration with today's values on top."""
     record, fields = found.record, found.record.fields
-    before = load(record.run_dir / CONFIG, folders=[Path(folder) for folder in fields["project"]])
-    today = without_resume(overrides)
-    config = apply(before, today, chosen=fields["choices"], config_dirs=config_dirs)
-    values = [word for word in today if word.lstrip("+").partition("=")[0] not in fields["choices"]]
-    words = [word for word in fields["overrides"] if word not in values] + values
-    changes = [f"changed {key}: {old!r} -> {new!r}" for key, old, new in differences(before, config)]
-    if record.status == "finished" and not changes and found.newest:
+    folders = [Path(folder) for folder in fields.get("project", ()) if Path(folder).is_dir()]
+    folders = list(dict.fromkeys([*folders, *today.folders]))
+    before = stored_config(record.run_dir, folders)
+    chosen, made_of = fields.get("choices", {}), fields.get("overrides", [])
+    words = without_resume(today.overrides)
+    config = apply(before, words, chosen=chosen, made_of=made_of, config_dirs=today.config_dirs)
+    if record.status == "finished" and found.newest and identity(before) == identity(config):
         return Prepared(record.run_dir, config, False, [f"{record.run_dir} is finished"], done=True)
-    at = f"at {found.checkpoint.name}" if found.checkpoint else "from its start"
+    check(found, today.resume, config["checkpoint"]["on_damage"])
+
+    others = [group for group, option in today.choices.items() if option != chosen.get(group, "")]
+    words = [word for word in words if key_of(word) in others or key_of(word) not in today.choices]
+    words = [word for word in without(made_of, others) if word not in words] + words
+    now_is = provenance()
+    was = {name: fields.get(name, value) for name, value in now_is.items()}
+    count = fields.get("processes", before["strategy"]["num_processes"])
     notes = [
-        f"resuming {record.run_dir} {at}",
-        *(f"rejected {reason}" for reason in found.rejected),
-        *changes,
-        *(
-            f"not applied: the recipe or a default now says {key}={new!r}, the run keeps {old!r}"
-            for key, old, new in edits(config, words, config_dirs)
-        ),
+        *found.summary(),
+        *explained(Setup(before, count, **was), Setup(config, processes(config), **now_is), found),
+        *edits(config, words, today.config_dirs),
     ]
-    place = in_place if found.newest else branch
-    prepared = place(found, config, argv)
     checkpoint = None if found.checkpoint is None else str(found.checkpoint.resolve())
-    Record.load(prepared.run_dir).update(resume_from=checkpoint, overrides=words)
+    news = {
+        "identity": identity(config),
+        "choices": {group: option for group, option in {**chosen, **today.choices}.items() if option},
+        "project": [str(folder) for folder in folders],
+        "seed": config["args"]["seed"],
+        "processes": processes(config),
+        "resume_from": checkpoint,
+        "overrides": words,
+        **now_is,
+    }
+    first = fields.get("argv", ()) if found.newest else today.argv
+    began = session(found.step, today.argv, now_is["git"], first)
+    prepared = (in_place if found.newest else branch)(
+        found, config, today.argv, {**news, "sessions": [began]}
+    )
     prepared.notes = notes + prepared.notes
     return prepared
 
 
-def in_place(found: Found, config: dict[str, Any], argv: Sequence[str]) -> Prepared:
+def stored_config(run_dir: Path, folders: Sequence[Path]) -> dict[str, Any]:
+    """A run's own configuration; raises UserError where its file is missing or damaged."""
+    try:
+        return load(run_dir / CONFIG, folders=folders)
+    except UserError as error:
+        *others, last = error.problems
+        right = "\n".join(filter(None, [last.right, NO_RECORD]))
+        raise UserError.many([*others, replace(last, right=right)]) from error
+
+
+def explained(was: Setup, is_now: Setup, found: Found) -> list[str]:
+    """What is other now, and what that does to the run."""
+    changes = explain(was, is_now)
+    if found.checkpoint is None:
+        changes = [replace(difference, effect=FROM_START, why="") for difference in changes]
+    return block(changes)
+
+
+def in_place(
+    found: Found, config: dict[str, Any], argv: Sequence[str], fields: Mapping[str, Any]
+) -> Prepared:
     """Go on in the run's own directory; the texts of what that changes are kept."""
-    run_dir = found.record.run_dir
+    record, run_dir = found.record, found.record.run_dir
+    if not os.access(run_dir, os.W_OK | os.X_OK):
+        raise forbidden(run_dir, "written to")
     before = {path: path.read_text(encoding="utf-8") for path in (run_dir / CONFIG, run_dir / FILE)}
-    dump(config, run_dir / CONFIG, f"run {found.record.fields['id']}: trainer-cli {' '.join(argv)}")
+    dump(config, run_dir / CONFIG, f"run {record.fields['id']}: trainer-cli {' '.join(argv)}")
+    sessions = [*record.fields.get("sessions", ()), *fields["sessions"]][-SESSIONS:]
+    record.start(**{**fields, "sessions": sessions})
     return Prepared(run_dir, config, fresh=False, before=before)
 
 
-def branch(found: Found, config: dict[str, Any], argv: Sequence[str]) -> Prepared:
+def branch(found: Found, config: dict[str, Any], argv: Sequence[str], fields: Mapping[str, Any]) -> Prepared:
     """Go on from an older checkpoint as a run of its own: the newer ones stay what they are."""
-    fields = found.record.fields
     folders = [Path(folder) for folder in fields["project"]]
-    record = create(config, fields["choices"], folders, argv, parent=fields["id"])
+    record = create(config, fields["choices"], folders, argv, **fields, parent=found.record.fields["id"])
     shutil.copy(found.record.run_dir / METRICS, record.run_dir)
-    note = f"a newer checkpoint exists there, so this goes on as a run of its own: {record.run_dir}"
+    note = f"  as a run of its own, for there is a newer checkpoint: {record.run_dir}"
     return Prepared(record.run_dir, config, fresh=True, notes=[note])
 
 
@@ -134,32 +212,29 @@ def without_resume(overrides: Sequence[str]) -> list[str]:
     return [override for override in overrides if not override.lstrip("+").startswith("resume=")]
 
 
-def edits(
-    config: Mapping[str, Any], words: Sequence[str], config_dirs: Sequence[str]
-) -> list[tuple[str, Any, Any]]:
+def key_of(word: str) -> str:
+    """The key that an override sets, or the group that it chooses an option of."""
+    return word.lstrip("+").partition("=")[0]
+
+
+def edits(config: Mapping[str, Any], words: Sequence[str], config_dirs: Sequence[str]) -> list[str]:
     """Where the run's configuration differs from what its overrides compose now: the files were edited."""
     try:
-        now = compose(words, config_dirs=config_dirs)
+        now_says = compose(words, config_dirs=config_dirs).config
     except UserError:  # the recipe may be gone; the run does not need it
         return []
-    return list(differences(config, now.config))
-
-
-def differences(old: Any, new: Any, key: str = "") -> Iterator[tuple[str, Any, Any]]:
-    """Every dotted key whose value differs, with both values; None where a side lacks it."""
-    if isinstance(old, Mapping) and isinstance(new, Mapping):
-        for name in dict.fromkeys([*old, *new]):
-            yield from differences(old.get(name), new.get(name), f"{key}.{name}" if key else str(name))
-    elif old != new:
-        yield key, old, new
+    return [
+        f"  not applied: the recipe or a default now says {key}={text(new)}, the run keeps {text(old)}"
+        for key, old, new in differences(config, now_says)
+    ]
 
 
 def take_back(prepared: Prepared) -> None:
     """Remove the directory of a fresh run, and leave that of an old one as it was."""
     if prepared.fresh:
         discard(prepared.run_dir)
-    for path, text in prepared.before.items():
-        path.write_text(text, encoding="utf-8")
+    for path, before in prepared.before.items():
+        durable.write(path, before)
 
 
 def discard(run_dir: Path) -> None:

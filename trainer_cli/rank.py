@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
+from trainer_cli.checkpoint.store import Checkpoints, is_disk_full
 from trainer_cli.config.compose import load
-from trainer_cli.config.errors import Diverged, UserError
+from trainer_cli.config.errors import DiskFull, Diverged, RunFailed, UserError
 from trainer_cli.launch import SIGNALS, die_with_parent, record_failure
 from trainer_cli.runs.console import console
 from trainer_cli.runs.record import CONFIG, Record
@@ -66,11 +67,15 @@ def execute(run_dir: Path, show_traceback: bool) -> int:
         return carry_out(config, run_dir, ending, early)
     except Stopped as stopped:
         return ending.interrupted(stopped.number)
-    except Diverged as error:
-        return ending.failed(error.block(), 1, error if show_traceback else None, status="diverged")
+    except RunFailed as error:
+        status = "diverged" if isinstance(error, Diverged) else "failed"
+        return ending.failed(error.block(), 1, error if show_traceback else None, status)
     except UserError as error:
         return ending.failed(error.block(), 2, error if show_traceback else None)
     except Exception as error:
+        if is_disk_full(error):
+            full = DiskFull.at(run_dir)
+            return ending.failed(full.block(), 1, error if show_traceback else None)
         if early.came is not None:  # the error is what was left of the import that the signal broke off
             return ending.interrupted(early.came)
         return ending.failed(f"the run failed: {error}", 1, error)
@@ -129,7 +134,8 @@ def carry_out(config: Mapping[str, Any], run_dir: Path, ending: Ending, early: E
 
     record = ending.record
     if ending.is_main:
-        record.start()
+        # After a restart; whose process it is, and when it began, the one that prepared it has said.
+        record.update(status="running", error=None)
     folders = [Path(folder) for folder in record.fields["project"]]
     engine = runner.build(config, run_dir, resume_from(record), folders, record.fields["choices"])
     gc.enable()
@@ -138,7 +144,7 @@ def carry_out(config: Mapping[str, Any], run_dir: Path, ending: Ending, early: E
         record.update(
             summary=engine.summary, total_steps=engine.total_steps, data_fingerprint=engine.fingerprint
         )
-    with signals(engine):
+    with signals(engine, early):
         results = runner.run(engine)
         if engine.state.interrupted:
             code = ending.interrupted(engine.state.signal or signal.SIGTERM, engine.state.step)
@@ -155,8 +161,6 @@ def carry_out(config: Mapping[str, Any], run_dir: Path, ending: Ending, early: E
 def resume_from(record: Record) -> Path | None:
     """The checkpoint to go on from: the one that was asked for, or after a restart the newest."""
     if int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0:
-        from trainer_cli.checkpoint import Checkpoints
-
         newest, rejected = Checkpoints(record.run_dir, None).newest()
         for reason in rejected:
             log.warning("rejected %s", reason)
@@ -167,21 +171,22 @@ def resume_from(record: Record) -> Path | None:
 
 
 @contextlib.contextmanager
-def signals(engine: Engine) -> Iterator[None]:
-    """A signal ends the step at hand and saves; a second one leaves at once.
+def signals(engine: Engine, early: EarlySignals) -> Iterator[None]:
+    """While the run trains, a signal ends the step at hand and saves; a second one leaves at once.
 
-    So does the first where no stage trains: there is nothing to save.
+    So does the first where it does not train: there is nothing to save.
     """
     came = 0.0
 
-    def ask(number: int, _: FrameType | None) -> None:
+    def ask(number: int, frame: FrameType | None) -> None:
         nonlocal came
-        if "train" not in engine.args.stages:
-            raise Stopped(number)
-        if engine.state.signal is None:
+        if engine.state.signal is not None:
+            if time.monotonic() - came > ONE_SIGNAL:
+                os._exit(128 + number)
+        elif engine.training:
             engine.state.signal, came = number, time.monotonic()
-        elif time.monotonic() - came > ONE_SIGNAL:
-            os._exit(128 + number)
+        else:
+            early.stop(number, frame)
 
     before = {number: signal.signal(number, ask) for number in SIGNALS}
     try:
@@ -215,12 +220,18 @@ class Ending:
         return 0
 
     def interrupted(self, number: int, step: int | None = None) -> int:
-        """A signal ended it; with a step, its checkpoint was written."""
+        """A signal ended it, after this step where it trained."""
         if self.is_main:
+            steps = Checkpoints(self.record.run_dir, None).steps()
             self.record.end("preempted", **({} if step is None else {"step": step}))
-            saved = f"at step {step}, which is saved; resume=latest goes on"
-            where = "with no step to save" if step is None else saved
-            print(f"{signal.Signals(number).name}: stopped {where}", file=sys.stderr)
+            at = "" if step is None else f" at step {step}"
+            if not steps:
+                saved = " with no step to save"
+            elif step == steps[-1]:
+                saved = ", which is saved; resume=latest goes on"
+            else:
+                saved = f"; step {steps[-1]} is saved, and resume=latest goes on from it"
+            print(f"{signal.Signals(number).name}: stopped{at}{saved}", file=sys.stderr)
         return 128 + number
 
     def failed(self, text: str, code: int, error: BaseException | None, status: str = "failed") -> int:
@@ -258,6 +269,14 @@ class Terminal(logging.Handler):
             print(self.format(record), file=sys.stderr)
 
 
+class LogFile(logging.FileHandler):
+    """Lines in a file; what the disk has no room for is left out."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handleError(record)
+
+
 def start_logging(run_dir: Path, level: str, is_main: bool) -> None:
     """Everything goes to train.log, what matters to the terminal; only the main process logs."""
     log.setLevel(logging.DEBUG)
@@ -266,7 +285,7 @@ def start_logging(run_dir: Path, level: str, is_main: bool) -> None:
     if not is_main:
         log.addHandler(logging.NullHandler())
         return
-    file = logging.FileHandler(run_dir / "train.log", encoding="utf-8")
+    file = LogFile(run_dir / "train.log", encoding="utf-8")
     file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     terminal = Terminal(level.upper())
     log.addHandler(file)

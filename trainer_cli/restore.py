@@ -2,34 +2,56 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Collection, Mapping
+from itertools import chain
 from pathlib import Path
+
+from torch import Tensor
 
 from trainer_cli.checkpoint import contents
 from trainer_cli.config.errors import UserError
 from trainer_cli.engine import Engine
 from trainer_cli.model import storage
+from trainer_cli.optim.learned import kind
+
+log = logging.getLogger(__name__)
 
 TRAINED = "trained.safetensors"
 """The weights that training goes on from, where model.safetensors has an average of them."""
 
+CONSEQUENCES = {
+    "model": "weights that fit are taken, the others begin anew",
+    "optimizer": "it begins anew, with what it had learned forgotten",
+    "data": "the place in the epoch is counted in other rows",
+}
+"""What happens where a checkpoint is of another one and `checkpoint.allow` has it."""
 
-def restore(engine: Engine, checkpoint: Path) -> None:
+
+def restore(engine: Engine, checkpoint: Path, allow: Collection[str] = ()) -> None:
     """Put model, optimizer, schedule, position, callbacks and generators where the checkpoint has them.
 
-    Raises UserError for a checkpoint that was saved without them.
+    Nothing is changed before all is compared: raises UserError for a checkpoint of another model, optimizer
+    or data, unless `allow` has their group's name, and what fits is taken.
     """
-    state, strategy = engine.state, engine.strategy
-    if not (checkpoint / contents.STATE).exists():
-        raise UserError(
-            f"{checkpoint} holds the model alone (args.save_only_model=true): no run can go on from it",
-            right=f"model.pretrained={checkpoint} starts a run with its weights",
-        )
-    storage.load(engine.module, checkpoint)
+    module, optimizer, state, strategy = engine.module, engine.optimizer, engine.state, engine.strategy
+    stored = contents.read(checkpoint)
+    weights = storage.read(module, checkpoint)
+    names = contents.parameter_names(module, optimizer)
+    differing = differences(engine, stored, weights, names)
+    refuse(differing, allow, checkpoint)
+
+    storage.put(module, weights)
     engine.averaging.adopt()
     if engine.averaging.trains_apart and (checkpoint / TRAINED).exists():
-        storage.load_weights(engine.module, checkpoint / TRAINED)
-    training = contents.read(checkpoint, engine.optimizer, engine.scheduler)
+        storage.put(module, storage.read_weights(checkpoint / TRAINED))
+    if "optimizer" not in differing:
+        own = dict(module.named_parameters())
+        fitting = {name for name in own if name in weights and weights[name].shape == own[name].shape}
+        contents.restore_optimizer(optimizer, stored.optimizer, names, fitting)
+    training = stored.training
     state.load_state_dict(training.run)
+    contents.restore_schedule(engine.scheduler, optimizer, stored.scheduler, state.step)
     if strategy.is_main:
         state.window.carried = dict(training.run["window"])
     if engine.scaler.is_enabled() and training.run["scaler"]:
@@ -41,3 +63,44 @@ def restore(engine: Engine, checkpoint: Path) -> None:
             part.load_state_dict(training.callbacks[name])
     if strategy.rank < len(training.generators):
         contents.restore_generators(training.generators[strategy.rank], strategy.device)
+
+
+def differences(
+    engine: Engine, stored: contents.Stored, weights: Mapping[str, Tensor], names: list[list[str]]
+) -> dict[str, list[str]]:
+    """What the checkpoint has of another kind than the engine, in words, by the group that makes it."""
+    found = {"model": storage.misfits(engine.module, weights), "optimizer": [], "data": []}
+    there, here = stored.optimizer["type"], kind(engine.optimizer)
+    if there != here:
+        found["optimizer"] = [f"{there} there, {here} here"]
+    trained, trains = set(chain.from_iterable(stored.optimizer["names"])), set(chain.from_iterable(names))
+    found["model"] += [f"{name} was not trained there" for name in sorted(trains - trained)]
+    found["model"] += [f"{name} is not trained here" for name in sorted(trained - trains)]
+    there, here = stored.training.data, engine.train_fingerprint
+    if "train" in engine.args.stages and there != here:
+        found["data"] = [f"the training rows have fingerprint {there} there and {here} here"]
+    return {group: lines for group, lines in found.items() if lines}
+
+
+def refuse(differing: Mapping[str, list[str]], allow: Collection[str], checkpoint: Path) -> None:
+    """Raise UserError for what is not allowed to differ; say what is."""
+    refused = [group for group in differing if group not in allow]
+    if refused:
+        lines = [f"  {group}: {line}" for group in refused for line in shortened(differing[group])]
+        consequences = [CONSEQUENCES[group] for group in refused]
+        raise UserError(
+            "\n".join([f"{checkpoint} is of another {' and another '.join(refused)}", *lines]),
+            right="\n".join(
+                [
+                    f"checkpoint.allow=[{','.join(refused)}] goes on all the same: {'; '.join(consequences)}",
+                    f"model.pretrained={checkpoint} starts a fresh run with its weights",
+                ]
+            ),
+        )
+    for group, lines in differing.items():
+        log.warning("another %s: %s (%s)", group, CONSEQUENCES[group], "; ".join(shortened(lines)))
+
+
+def shortened(lines: list[str]) -> list[str]:
+    """The first few of many lines."""
+    return lines if len(lines) <= 4 else [*lines[:3], f"and {len(lines) - 3} more"]

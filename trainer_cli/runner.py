@@ -20,10 +20,12 @@ from torch.optim.lr_scheduler import LRScheduler
 from trainer_cli import loop
 from trainer_cli.callbacks import Callback
 from trainer_cli.checkpoint import Checkpoints
+from trainer_cli.checkpoint.contents import planned_steps
+from trainer_cli.checkpoint.saver import Saver
 from trainer_cli.checks import check_engine, check_inputs
 from trainer_cli.config.errors import UserError
 from trainer_cli.config.instantiate import check_targets, instantiate, instantiate_named
-from trainer_cli.config.schema import STRATEGIES, Args
+from trainer_cli.config.schema import STRATEGIES, Args, Checkpoint
 from trainer_cli.data.build import build_loaders, count_steps, needed_splits
 from trainer_cli.data.loader import EvalLoader
 from trainer_cli.data.source import DataSource, Splits
@@ -41,7 +43,7 @@ from trainer_cli.predict import predict
 from trainer_cli.restore import restore
 from trainer_cli.seed import demand_determinism, seed_everything
 from trainer_cli.strategy import build_strategy
-from trainer_cli.strategy.device import autocast, keep_freed_memory, loss_scaler, set_tf32
+from trainer_cli.strategy.device import autocast, has_spare_core, keep_freed_memory, loss_scaler, set_tf32
 from trainer_cli.summary import summarise
 from trainer_cli.tracker import JsonLines, Tracker
 
@@ -108,11 +110,14 @@ def build(
         metrics = build_metrics(config["metrics"], splits, data)
         scores = score_names(eval_loaders, metrics)
         optimizer = build_optimizer(config["optim"], module)
+        schedule_steps = total_steps
+        if resume_from is not None and config["scheduler"].get("on_extend") == "hold":
+            schedule_steps = min(planned_steps(resume_from), total_steps)
         scheduler: LRScheduler = instantiate(
             "scheduler",
             config["scheduler"],
             optimizer=optimizer,
-            num_training_steps=total_steps,
+            num_training_steps=schedule_steps,
             mode="max" if scores and is_greater_better(args, scores) else "min",
         )
         averaging = build_averaging(module, optimizer, args.ema_decay)
@@ -124,7 +129,9 @@ def build(
             trackers = {"jsonl": JsonLines(), **instantiate_named("tracker", config["tracker"])}
 
     with stage(9, "hub and output directory"):
+        policy = Checkpoint(**config["checkpoint"])
         checkpoints = Checkpoints(run_dir, args.save_total_limit)
+        saver = Saver(checkpoints, policy.async_save, policy.on_full, has_spare_core(strategy.device))
         if strategy.is_main:
             checkpoints.discard_unfinished()
 
@@ -144,27 +151,30 @@ def build(
         scaler=scaler,
         averaging=averaging,
         total_steps=total_steps,
+        schedule_steps=schedule_steps,
         train_loader=train_loader,
         eval_loaders=eval_loaders,
         predict_loader=predict_loader,
         metrics=metrics,
         scores=scores,
         checkpoints=checkpoints,
+        saver=saver,
         callbacks=callbacks,
         trackers=trackers,
         summary=summarise(config, choices or {}, data, module, precision, strategy, total_steps),
         fingerprint=splits.fingerprint,
+        train_fingerprint=splits.train_fingerprint,
     )
 
     with stage(10, "training state"):
         if resume_from is not None:
-            restore(engine, resume_from)
+            restore(engine, resume_from, policy.allow)
             engine.summary["resumes"] = f"{resume_from.name} of {resume_from.parent}"
 
     with stage(11, "finalise"):
         check_engine(engine)
         for tracker in trackers.values():
-            tracker.start(run_dir, engine.state.step)
+            tracker.start(run_dir, engine.state.step, engine.state.rows)
         # What was built lives as long as the run: the collector need not look at it again.
         gc.freeze()
     return engine
@@ -185,6 +195,7 @@ def run(engine: Engine) -> Row:
                     break
     except BaseException as error:
         engine.notify("on_exception", error)
+        engine.saver.close()
         raise
     finally:
         engine.notify("on_end")
@@ -197,7 +208,7 @@ def run_train(engine: Engine) -> Row:
     """Train, put the best model in place where that is asked for, and write the model that is kept."""
     start, first_step = time.perf_counter(), engine.state.step
     alpha = engine.args.neftune_noise_alpha
-    with embedding_noise(engine.module, alpha) if alpha else contextlib.nullcontext():
+    with embedding_noise(engine.module, alpha) if alpha else contextlib.nullcontext(), training(engine):
         loop.train(engine)
     seconds = time.perf_counter() - start
     if engine.state.interrupted:
@@ -205,14 +216,25 @@ def run_train(engine: Engine) -> Row:
     engine.keep_average()
     best = engine.state.best_step
     if engine.args.load_best_model_at_end and best not in (None, engine.state.step):
+        engine.strategy.barrier()  # the main process has written it by then
         storage.load(engine.module, engine.checkpoints.path(best))
         engine.evaluation = None
     if engine.strategy.is_main:
-        directory = engine.run_dir / "model"
-        directory.mkdir(exist_ok=True)
-        storage.save(engine.module, engine.tokenizer, directory)
+        engine.checkpoints.replace(
+            "model", lambda directory: storage.save(engine.module, engine.tokenizer, directory)
+        )
     updates = engine.state.step - first_step
     return {"train/seconds": seconds, "train/updates_per_second": updates / seconds if seconds else 0.0}
+
+
+@contextlib.contextmanager
+def training(engine: Engine) -> Iterator[None]:
+    """While it lasts, a signal leads to a checkpoint; before and after there is nothing to save."""
+    engine.training = True
+    try:
+        yield
+    finally:
+        engine.training = False
 
 
 def run_eval(engine: Engine) -> Row:

@@ -68,17 +68,19 @@ class TrainState:
 
     `samples` counts samples of the current epoch over all processes, so that a position means the same under
     another batch size or process count. `epoch_batch` is the global batch that the current epoch's order was
-    made for, `micro_batch` the rows of a micro-batch that turned out to fit into memory. `skipped_steps` are
-    updates that were not made, `nonfinite_steps` those among them that the policy on such values skipped, and
-    `rejected` the positions, (epoch, samples), of batches that a rollback passes over. A callback ends
-    training by setting `stop` to the reason; a signal handler sets `signal`, which all processes agree on at
-    the next update.
+    made for, `stream` what a stream of data says of its own position, `micro_batch` the rows of a micro-batch
+    that turned out to fit into memory. `skipped_steps` are updates that were not made, `nonfinite_steps`
+    those among them that the policy on such values skipped, and `rejected` the positions, (epoch, samples),
+    of batches that a rollback passes over. `rows` counts the rows that were logged; `evaluation_due` says
+    that this step's evaluation is not done. A callback ends training by setting `stop` to the reason; a
+    signal handler sets `signal`, which all processes agree on at the next update.
     """
 
     step: int = 0
     epoch: int = 0
     samples: int = 0
     epoch_batch: int = 0
+    stream: Any = None
     micro_batch: int | None = None
     skipped_steps: int = 0
     nonfinite_steps: int = 0
@@ -86,13 +88,15 @@ class TrainState:
     best_metric: float | None = None
     best_step: int | None = None
     saved_step: int | None = None
+    rows: int = 0
+    evaluation_due: bool = False
     window: LossWindow = field(default_factory=LossWindow)
     stop: str | None = None
     signal: int | None = None
     interrupted: bool = False
 
     def state_dict(self) -> dict[str, Any]:
-        """The position and the best score, in JSON's types; the window's losses are stored apart."""
+        """The position and the best score; the window's losses are stored apart."""
         stored = {name: getattr(self, name) for name in STORED}
         return {**stored, "window_items": self.window.items, "stop": None if self.interrupted else self.stop}
 
@@ -109,6 +113,7 @@ STORED = (
     "epoch",
     "samples",
     "epoch_batch",
+    "stream",
     "micro_batch",
     "skipped_steps",
     "nonfinite_steps",
@@ -116,4 +121,6 @@ STORED = (
     "best_metric",
     "best_step",
     "saved_step",
+    "rows",
+    "evaluation_due",
 )

@@ -47,7 +47,8 @@ def update(step: int) -> list[tuple[str, int]]:
 
 def test_events_come_in_the_order_of_the_run(tmp_path: Path) -> None:
     recorder = Recorder()
-    with built(tmp_path, "data.train.size=16", "args.per_device_eval_batch_size=9") as engine:
+    given = ("data.train.size=16", "args.per_device_eval_batch_size=9", "checkpoint.async_save=false")
+    with built(tmp_path, *given) as engine:
         engine.callbacks["recorder"] = recorder
         engine.__post_init__()
         runner.run(engine)

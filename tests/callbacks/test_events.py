@@ -26,6 +26,7 @@ RUN = (
     "args.gradient_accumulation_steps=2",
     "args.per_device_eval_batch_size=9",
     "args.logging_steps=2",
+    "checkpoint.async_save=false",
 )
 PREDICT = ("data.predict={_target_: small_run.Rows, size: 3}", "args.stages=[train,eval,predict]")
 

@@ -16,15 +16,19 @@ from torch import Tensor, nn
 from torch.optim import SGD, AdamW, Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR, LRScheduler, MultiStepLR, OneCycleLR
 
+from trainer_cli.checkpoint import contents
 from trainer_cli.checkpoint.contents import (
     STATE,
     TrainingState,
     gather_generators,
     generator_state,
-    read,
+    pack,
+    parameter_names,
     restore_generators,
-    write,
+    restore_optimizer,
+    restore_schedule,
 )
+from trainer_cli.checkpoint.store import FORMAT
 from trainer_cli.config.errors import UserError
 from trainer_cli.strategy import SingleProcess
 
@@ -78,6 +82,23 @@ def network() -> nn.Module:
     return nn.Sequential(nn.Linear(3, 5), nn.Tanh(), nn.Linear(5, 2))
 
 
+def write(
+    directory: Path, training: TrainingState, module: nn.Module, optimizer: Optimizer, scheduler: LRScheduler
+) -> None:
+    names = parameter_names(module, optimizer)
+    contents.write(directory, pack(training, optimizer, scheduler, names))
+
+
+def read(
+    directory: Path, module: nn.Module, optimizer: Optimizer, scheduler: LRScheduler, step: int
+) -> TrainingState:
+    stored = contents.read(directory)
+    names = parameter_names(module, optimizer)
+    restore_optimizer(optimizer, stored.optimizer, names, set(dict(module.named_parameters())))
+    restore_schedule(scheduler, optimizer, stored.scheduler, step)
+    return stored.training
+
+
 def groups(module: nn.Module) -> list[dict[str, Any]]:
     weights = [parameter for parameter in module.parameters() if parameter.ndim > 1]
     return [{"params": weights}, {"params": [p for p in module.parameters() if p.ndim == 1]}]
@@ -106,11 +127,11 @@ def test_an_optimizer_goes_on_bit_for_bit(tmp_path: Path, make: Callable[..., Op
     optimizer = make(groups(module), lr=0.1)
     scheduler = halving(optimizer)
     updates(module, optimizer, scheduler, 0, 5)
-    write(tmp_path, NOTHING, optimizer, scheduler)
+    write(tmp_path, NOTHING, module, optimizer, scheduler)
     resumed = copy.deepcopy(module)
     other = make(groups(resumed), lr=0.1)
     other_scheduler = halving(other)
-    read(tmp_path, other, other_scheduler)
+    read(tmp_path, resumed, other, other_scheduler, 5)
     updates(module, optimizer, scheduler, 5, 9)
     updates(resumed, other, other_scheduler, 5, 9)
     assert same(weights(module), weights(resumed))
@@ -121,9 +142,9 @@ def test_hyperparameters_are_todays(tmp_path: Path) -> None:
     optimizer = adamw(groups(module), lr=0.1)
     scheduler = halving(optimizer)
     updates(module, optimizer, scheduler, 0, 3)
-    write(tmp_path, NOTHING, optimizer, scheduler)
+    write(tmp_path, NOTHING, module, optimizer, scheduler)
     other = AdamW(groups(module), lr=0.8, betas=(0.5, 0.9), weight_decay=0.25)
-    read(tmp_path, other, halving(other))
+    read(tmp_path, module, other, halving(other), 3)
     assert [group["lr"] for group in other.param_groups] == [0.1, 0.1]  # 0.8 halved three times
     assert all(group["betas"] == (0.5, 0.9) for group in other.param_groups)
     assert all(group["weight_decay"] == 0.25 for group in other.param_groups)
@@ -137,9 +158,9 @@ def test_frozen_parameters_without_state_stay_without(tmp_path: Path) -> None:
     optimizer = adamw(module.parameters(), lr=0.1)
     scheduler = halving(optimizer)
     updates(module, optimizer, scheduler, 0, 2)
-    write(tmp_path, NOTHING, optimizer, scheduler)
+    write(tmp_path, NOTHING, module, optimizer, scheduler)
     other = adamw(module.parameters(), lr=0.1)
-    read(tmp_path, other, halving(other))
+    read(tmp_path, module, other, halving(other), 2)
     assert other.state_dict()["state"].keys() == optimizer.state_dict()["state"].keys() == {2, 3}
 
 
@@ -169,11 +190,11 @@ def test_a_schedule_goes_on_where_it_was(tmp_path: Path, schedule: Callable[...,
     optimizer = momentum(groups(module), lr=0.1)
     scheduler = schedule(optimizer)
     rates(3)
-    write(tmp_path, NOTHING, optimizer, scheduler)
+    write(tmp_path, NOTHING, module, optimizer, scheduler)
     expected = rates(5)
     optimizer = momentum(groups(module), lr=0.1)
     scheduler = schedule(optimizer)
-    read(tmp_path, optimizer, scheduler)
+    read(tmp_path, module, optimizer, scheduler, 3)
     assert scheduler.last_epoch == 3
     assert rates(5) == expected
 
@@ -187,17 +208,20 @@ def test_the_rest_comes_back_and_the_file_is_plain_json(tmp_path: Path) -> None:
         run={"step": 2, "best_metric": 0.1 + 0.2},
         callbacks={"early_stopping": {"waited": 1, "best": None}},
         generators=gather_generators(SingleProcess(CPU)),
+        data="0123456789abcdef",
+        num_training_steps=20,
     )
-    write(tmp_path, training, optimizer, scheduler)
+    write(tmp_path, training, module, optimizer, scheduler)
+    assert contents.planned_steps(tmp_path) == 20
 
     def refuse(constant: str) -> None:
         raise AssertionError(f"{constant} is no JSON")
 
     state = json.loads((tmp_path / STATE).read_text(), parse_constant=refuse)
-    assert state["format"] == 2
+    assert state["format"] == FORMAT
     assert state["optimizer"]["type"] == "Counting"
     assert state["scheduler"]["type"] == "LambdaLR"
-    assert read(tmp_path, optimizer, scheduler) == training
+    assert read(tmp_path, module, optimizer, scheduler, 2) == training
 
 
 def draws() -> list[Any]:
@@ -232,32 +256,44 @@ def test_taking_the_generators_state_draws_nothing() -> None:
     assert draws() == first
 
 
-def test_another_optimizer_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("number", "release"), [(99, "a newer"), (1, "an older")])
+def test_a_checkpoint_of_another_release_is_refused(tmp_path: Path, number: int, release: str) -> None:
     module = network()
     optimizer = adamw(groups(module), lr=0.1)
-    write(tmp_path, NOTHING, optimizer, halving(optimizer))
-    other = momentum(groups(module), lr=0.1)
-    with pytest.raises(UserError, match="holds the state of AdamW, but optim builds SGD"):
-        read(tmp_path, other, halving(other))
-
-
-def test_a_checkpoint_of_another_release_is_refused(tmp_path: Path) -> None:
-    module = network()
-    optimizer = adamw(groups(module), lr=0.1)
-    write(tmp_path, NOTHING, optimizer, halving(optimizer))
+    write(tmp_path, NOTHING, module, optimizer, halving(optimizer))
     state = json.loads((tmp_path / STATE).read_text())
-    (tmp_path / STATE).write_text(json.dumps({**state, "format": 99}))
-    with pytest.raises(UserError, match="is of format 99, and this release reads format 2"):
-        read(tmp_path, optimizer, halving(optimizer))
+    (tmp_path / STATE).write_text(json.dumps({**state, "format": number}))
+    with pytest.raises(UserError, match=f"by {release} release: its state is of format {number}, and this"):
+        contents.read(tmp_path)
 
 
-def test_other_groups_are_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("make", [adamw, momentum, Counting])
+def test_what_was_learned_goes_to_the_parameter_of_the_name(
+    tmp_path: Path, make: Callable[..., Optimizer]
+) -> None:
+    module = network()
+    optimizer = make(groups(module), lr=0.1)
+    scheduler = halving(optimizer)
+    updates(module, optimizer, scheduler, 0, 5)
+    write(tmp_path, NOTHING, module, optimizer, scheduler)
+    resumed = copy.deepcopy(module)
+    other = make(list(resumed.parameters()), lr=0.1)  # one group, in another order
+    other_scheduler = halving(other)
+    read(tmp_path, resumed, other, other_scheduler, 5)
+    updates(module, optimizer, scheduler, 5, 9)
+    updates(resumed, other, other_scheduler, 5, 9)
+    assert same(weights(module), weights(resumed))
+
+
+def test_what_is_not_kept_begins_anew(tmp_path: Path) -> None:
     module = network()
     optimizer = adamw(groups(module), lr=0.1)
-    write(tmp_path, NOTHING, optimizer, halving(optimizer))
-    other = adamw(module.parameters(), lr=0.1)
-    with pytest.raises(UserError, match=r"groups of \[2, 2\] parameters, but optim makes \[4\]"):
-        read(tmp_path, other, halving(other))
+    updates(module, optimizer, halving(optimizer), 0, 5)
+    write(tmp_path, NOTHING, module, optimizer, halving(optimizer))
+    other = adamw(groups(module), lr=0.1)
+    stored = contents.read(tmp_path)
+    restore_optimizer(other, stored.optimizer, parameter_names(module, other), {"0.weight", "gone"})
+    assert [list(other.state[p]) != [] for p in module.parameters()] == [True, False, False, False]
 
 
 @pytest.mark.parametrize("schedule", [halving, cosine])
@@ -271,10 +307,10 @@ def test_a_learning_rate_in_a_tensor_stays_in_it(
     module = network()
     optimizer, scheduler = make(module)
     updates(module, optimizer, scheduler, 0, 3)
-    write(tmp_path, NOTHING, optimizer, scheduler)
+    write(tmp_path, NOTHING, module, optimizer, scheduler)
     resumed = copy.deepcopy(module)
     other, other_scheduler = make(resumed)
-    read(tmp_path, other, other_scheduler)
+    read(tmp_path, resumed, other, other_scheduler, 3)
     assert isinstance(other.param_groups[0]["lr"], Tensor)
     assert other.param_groups[0]["lr"] == optimizer.param_groups[0]["lr"]
     updates(module, optimizer, scheduler, 3, 6)
@@ -286,6 +322,6 @@ def test_what_is_read_begins_where_kernels_like_it(tmp_path: Path) -> None:
     module = network()
     optimizer = Counting(groups(module), lr=0.1)
     updates(module, optimizer, halving(optimizer), 0, 1)
-    write(tmp_path, NOTHING, optimizer, halving(optimizer))
-    read(tmp_path, optimizer, halving(optimizer))
+    write(tmp_path, NOTHING, module, optimizer, halving(optimizer))
+    read(tmp_path, module, optimizer, halving(optimizer), 1)
     assert all(state["mean"].data_ptr() % 16 == 0 for state in optimizer.state.values())

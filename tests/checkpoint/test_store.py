@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trainer_cli.checkpoint.store import MANIFEST, UNFINISHED, Checkpoints, verify
+from trainer_cli.config.errors import DiskFull
 
 
 def fill(directory: Path) -> None:
@@ -51,14 +52,24 @@ def test_nothing_has_the_final_name_before_all_is_written(tmp_path: Path) -> Non
     assert saved_path.is_dir()
 
 
-@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
-def test_a_writer_that_raises_leaves_nothing(tmp_path: Path, error: BaseException) -> None:
+@pytest.mark.parametrize(
+    ("error", "seen"),
+    [
+        (OSError(28, "No space left on device"), DiskFull),
+        (RuntimeError("I/O error: No space left on device (os error 28)"), DiskFull),
+        (OSError(5, "Input/output error"), OSError),
+        (KeyboardInterrupt(), KeyboardInterrupt),
+    ],
+)
+def test_a_writer_that_raises_leaves_nothing(
+    tmp_path: Path, error: BaseException, seen: type[BaseException]
+) -> None:
     def fail(directory: Path) -> None:
         fill(directory)
         raise error
 
     checkpoints = saved(tmp_path, 1)
-    with pytest.raises(type(error)):
+    with pytest.raises(seen):
         checkpoints.save(2, fail)
     assert [entry.name for entry in tmp_path.iterdir()] == ["checkpoint-1"]
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from trainer_cli.config.compose import Composition, apply, choices, compose, dump, load, sweep
+from trainer_cli.config.compose import Composition, apply, choices, compose, dump, load, sweep, without
 from trainer_cli.config.errors import UserError
 from trainer_cli.config.schema import ORDER
 
@@ -194,6 +194,21 @@ def test_todays_values_go_on_top_of_a_run_and_its_parts_stay(composed: Compositi
         apply(composed.config, ["optim=sgd", "args.sed=1"], chosen=composed.choices)
     assert "optim=sgd: the run to resume was made with optim=adamw" in error.value.block()
     assert "did you mean args.seed?" in error.value.block()
+
+
+def test_another_option_is_composed_anew_with_what_the_recipe_has_for_it(composed: Composition) -> None:
+    made_of = [*composed.overrides, "optim.betas=[0.8,0.9]", "+optim.amsgrad=true"]
+    today = ["optim=sgd", "checkpoint.allow=[optimizer]", "optim.momentum=0.5"]
+    config = apply(composed.config, today, chosen=composed.choices, made_of=made_of)
+    expected = compose([*composed.overrides, "optim=sgd", "optim.momentum=0.5"]).config["optim"]
+    assert config["optim"] == expected
+    others = {key: value for key, value in composed.config.items() if key not in ("optim", "checkpoint")}
+    assert {key: config[key] for key in others} == others
+
+
+def test_what_chooses_or_sets_in_a_group_is_left_out() -> None:
+    words = ["optim=sgd", "+optim.x=1", "~optim.y", "model/inner=a", "args.seed=1", "optimal=1"]
+    assert without(words, ["optim", "model/inner"]) == ["args.seed=1", "optimal=1"]
 
 
 HEAVY = ["torch", "numpy", "transformers", "datasets", "accelerate", "rich"]

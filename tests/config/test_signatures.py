@@ -54,6 +54,27 @@ def test_a_dataclass_takes_its_fields(project: Any) -> None:
     ]
 
 
+def test_of_a_function_with_overloads_it_is_the_function_itself(project: Any) -> None:
+    project.write(
+        "overloaded.py",
+        """
+        from typing import Literal, overload
+
+        @overload
+        def load(path: str, streaming: Literal[False] = False) -> list[int]: ...
+        @overload
+        def load(path: str, *, streaming: Literal[True]) -> int: ...
+        def load(path: str, streaming: bool = False) -> list[int] | int:
+            return 0
+        """,
+    )
+    load = signature("overloaded.load")
+    assert [(p.name, str(p.kind)) for p in load.parameters] == [
+        ("path", "text"),
+        ("streaming", "true or false"),
+    ]
+
+
 def test_functions_methods_and_names_imported_elsewhere(project: Any) -> None:
     project.write(
         "pkg/__init__.py", "from .inner import Made as Thing\nfrom .inner import *\nfrom . import inner\n"

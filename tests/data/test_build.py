@@ -19,7 +19,7 @@ from trainer_cli.data.source import Splits
 
 def loaders(*overrides: str, device: str = "cpu") -> tuple[TrainLoader, dict[str, EvalLoader], Any]:
     args = Args(**compose([*OVERRIDES, *overrides]).config["args"])
-    splits = Splits(Rows(9), {"near": Rows(3), "far": Rows(4)}, Rows(2), collate_dicts, (), "")
+    splits = Splits(Rows(9), {"near": Rows(3), "far": Rows(4)}, Rows(2), collate_dicts, (), "", "")
     return build_loaders(splits, args, rank=1, world_size=2, device=torch.device(device))
 
 

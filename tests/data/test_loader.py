@@ -174,6 +174,25 @@ def test_drop_last_leaves_out_the_short_update(dataset: Any) -> None:
     assert [len(rows) for rows in global_updates(whole)] == [8, 8, 5]
 
 
+@given(size=st.integers(1, 50), start=st.integers(0, 50))
+def test_only_full_updates_come_from_any_position(size: int, start: int) -> None:
+    loader = train_loader(Numbers(size), per_device=8, sampling="sequential", drop_last=True)
+    updates = global_updates(loader, start=start)
+    assert [len(rows) for rows in updates] == [8] * (max(size - start, 0) // 8)
+    assert joined(updates) == list(range(start, start + 8 * len(updates)))
+
+
+@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
+def test_an_update_takes_no_longer_where_more_come_after_it(workers: int) -> None:
+    class Endless(Numbers):
+        def __init__(self) -> None:
+            self.size = 10**15
+
+    loader = train_loader(Endless(), sampling="sequential", workers=Workers(workers))
+    update = next(loader.updates(0, 10**14, 4))
+    assert update.rows == numbers(update.micro_batches[0].inputs) == [10**14 + row for row in range(4)]
+
+
 @given(
     size=st.integers(1, 60),
     per_device=st.integers(1, 5),

@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from trainer_cli.checkpoint.store import MANIFEST, Checkpoints
+from trainer_cli.checkpoint.store import FORMAT, MANIFEST, STATE, Checkpoints
 from trainer_cli.config.errors import UserError
-from trainer_cli.runs.find import all_runs, find
+from trainer_cli.runs.find import all_runs, check, find, why_afresh
 from trainer_cli.runs.record import FILE, Record
 
 
-def fill(directory: Path) -> None:
-    (directory / "weights").write_bytes(b"1234")
+def save(record: Record, step: int) -> None:
+    def fill(directory: Path) -> None:
+        (directory / "weights").write_bytes(b"1234")
+        (directory / STATE).write_text(json.dumps({"format": FORMAT, "run": {"step": step}}))
+
+    Checkpoints(record.run_dir, None).save(step, fill)
 
 
 def make_run(root: Path, created: str, *steps: int, name: str = "run", **choices: str) -> Record:
     record = Record.create(root, name, {"choices": choices})
     record.end("finished", created=f"2026-01-01T{created}:00+00:00")
     for step in steps:
-        Checkpoints(record.run_dir, None).save(step, fill)
+        save(record, step)
     return record
 
 
@@ -80,9 +85,13 @@ def test_nothing_to_go_on_with_is_an_error_for_latest_and_a_fresh_run_for_auto(t
 def test_a_run_without_a_checkpoint_is_passed_over_and_named(tmp_path: Path) -> None:
     earlier = make_run(tmp_path, "09:00", 3)
     empty = make_run(tmp_path, "10:00")
+    empty.update(status="failed")
     found = find("latest", tmp_path, {})
     assert found is not None and found.record.run_dir == earlier.run_dir
-    assert found.rejected == [f"{empty.run_dir}: no checkpoint in it is whole"]
+    assert found.passed == [f"{empty.run_dir}: it has no checkpoint"]
+    # Not by auto, which starts that one again.
+    found = find("auto", tmp_path, {})
+    assert found is not None and (found.record.run_dir, found.checkpoint) == (empty.run_dir, None)
 
 
 def test_a_damaged_newest_falls_back_and_says_why(tmp_path: Path) -> None:
@@ -94,19 +103,32 @@ def test_a_damaged_newest_falls_back_and_says_why(tmp_path: Path) -> None:
         assert found is not None and found.checkpoint is not None
         assert found.checkpoint.name == "checkpoint-3" and found.newest
         assert found.rejected == [
-            f"{record.run_dir}/checkpoint-9: weights has 2 bytes, not 4",
-            f"{record.run_dir}/checkpoint-6: manifest.json is missing",
+            "checkpoint-9: weights has 2 bytes, not 4",
+            "checkpoint-6: manifest.json is missing",
         ]
 
 
-def test_all_damaged_is_said_run_by_run(tmp_path: Path) -> None:
+@pytest.mark.parametrize("resume", ["latest", "auto"])
+def test_a_newest_of_damaged_checkpoints_is_not_passed_over(tmp_path: Path, resume: str) -> None:
+    make_run(tmp_path, "08:00", 3)
     record = make_run(tmp_path, "09:00", 3)
+    record.end("failed")
     damage(record, 3)
-    with pytest.raises(UserError) as caught:
-        find("latest", tmp_path, {})
-    right = caught.value.problems[0].right
-    assert "checkpoint-3: weights has 2 bytes, not 4" in right
-    assert f"{record.run_dir}: no checkpoint in it is whole" in right
+    found = find(resume, tmp_path, {})
+    assert found is not None and found.record.run_dir == record.run_dir
+    with pytest.raises(UserError, match=r"the only checkpoint of .* cannot be used") as caught:
+        check(found, resume, "fallback")
+    assert "checkpoint-3: weights has 2 bytes, not 4" in caught.value.problems[0].right
+
+
+def test_how_a_run_is_carried_out_is_no_disagreement(tmp_path: Path) -> None:
+    record = make_run(tmp_path, "09:00", 3, recipe="lm", strategy="single", checkpoint="default")
+    choices = {"recipe": "lm", "strategy": "ddp", "checkpoint": "own", "tracker": "own"}
+    assert found_in("auto", tmp_path, **choices) == (record.run_dir, "checkpoint-3")
+    assert find("auto", tmp_path, {**choices, "optim": "sgd"}) is None
+    assert why_afresh(tmp_path, {**choices, "recipe": "glue", "optim": "sgd"}) == [
+        f"a fresh run: {record.run_dir} was made with recipe=lm no optim"
+    ]
 
 
 def test_a_run_is_found_by_its_directory_and_by_its_id(tmp_path: Path) -> None:

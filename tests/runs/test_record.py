@@ -15,7 +15,7 @@ import pytest
 from trainer_cli.config.compose import compose
 from trainer_cli.config.errors import UserError
 from trainer_cli.runs import record as records
-from trainer_cli.runs.record import FILE, Record, identity, is_alive, provenance
+from trainer_cli.runs.record import FILE, Record, identity, is_alive, provenance, start_of
 
 BASE = ("model=mlp", "model.in_features=2", "model.out_features=2", "loss=cross_entropy", "data=python")
 
@@ -86,7 +86,7 @@ def test_fields_are_updated_whole_or_not_at_all(tmp_path: Path, monkeypatch: pyt
     def power_cut(source: Path, target: Path) -> None:
         raise OSError("power cut")
 
-    monkeypatch.setattr(records.os, "replace", power_cut)
+    monkeypatch.setattr("trainer_cli.durable.os.replace", power_cut)
     with pytest.raises(OSError, match="power cut"):
         record.update(results={"x": 1.0})
     assert (record.run_dir / FILE).read_bytes() == before
@@ -121,6 +121,24 @@ def test_a_run_whose_process_is_gone_has_failed(tmp_path: Path) -> None:
     assert record.status == "running"  # nobody here can know
 
 
+def test_a_later_process_of_the_same_number_does_not_run_it(tmp_path: Path) -> None:
+    record = Record.create(tmp_path, "glue", {})
+    assert record.status == "running" and record.lives and record.fields["pid_start"] is not None
+    record.update(pid_start="another boot, or another start")
+    assert record.status == "failed" and not record.lives
+    record.update(pid_start=None)  # of a system that does not say
+    assert record.status == "running"
+
+
+def test_a_process_has_one_start_and_another_one_another() -> None:
+    first, second = (subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) for _ in "12")
+    starts = [start_of(pid) for pid in (first.pid, second.pid, first.pid, os.getpid())]
+    assert starts[0] == starts[2] != starts[3] and None not in starts
+    for process in (first, second):
+        process.communicate(b"\n")
+    assert start_of(first.pid) is None
+
+
 def test_a_process_that_nobody_waited_for_is_not_alive() -> None:
     process = subprocess.Popen([sys.executable, "-c", ""], stdout=subprocess.PIPE)
     assert process.stdout is not None
@@ -152,3 +170,29 @@ def test_outside_of_a_repository_there_is_no_commit(tmp_path: Path, monkeypatch:
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
     monkeypatch.chdir(tmp_path)
     assert records.git_state() is None
+
+
+def test_the_state_of_the_code_tells_edits_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("AUTHOR", "COMMITTER"):
+        monkeypatch.setenv(f"GIT_{name}_NAME", "somebody")
+        monkeypatch.setenv(f"GIT_{name}_EMAIL", "somebody@example.org")
+    file = tmp_path / "code.py"
+    file.write_text("1\n")
+    for words in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "first"]):
+        subprocess.run(["git", *words], check=True)
+    clean = records.git_state()
+    assert clean is not None and not clean["dirty"] and clean["changes"] is None
+    # What a run writes is no edit of the code.
+    (tmp_path / "outputs").mkdir()
+    (tmp_path / "outputs" / "run.json").write_text("{}")
+    assert records.git_state() == clean
+    seen = []
+    for text in ("2\n", "3\n"):
+        file.write_text(text)
+        seen.append(records.git_state())
+    file.write_text("1\n")
+    (tmp_path / "new.py").write_text("")
+    seen.append(records.git_state())
+    assert all(state is not None and state["dirty"] for state in seen)
+    assert len({state["changes"] for state in seen if state is not None}) == 3

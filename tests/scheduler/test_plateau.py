@@ -16,6 +16,12 @@ from trainer_cli.engine import Engine
 from trainer_cli.scheduler import ReduceLROnPlateau, WatchesScore
 
 SCORES = [3.0, 2.0, 2.0, 2.0, 1.999999, 1.5, float("nan"), 1.6, 1.4, 1.4, 1.4, 1.4, 1.4, 1.4, 1.4, 1.4]
+
+
+def as_stored(state: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "ReduceLROnPlateau", "state": state}
+
+
 OPTIONS: dict[str, Any] = {
     "factor": 0.3,
     "patience": 1,
@@ -63,7 +69,7 @@ def test_it_goes_on_from_json_as_if_it_had_not_stopped(at: int) -> None:
         uninterrupted.evaluated(score)
         stopped.evaluated(score)
     stored = json.loads(json.dumps(plain_state(stopped), allow_nan=False))
-    restore_schedule(resumed, after, stored)
+    restore_schedule(resumed, after, as_stored(stored), 0)
     assert rates(after) == rates(before)
     for score in SCORES[at:]:
         uninterrupted.evaluated(score)
@@ -79,7 +85,7 @@ def test_todays_rate_and_factor_count() -> None:
         stopped.evaluated(score)
     assert stopped.drops == 1
     resumed = ReduceLROnPlateau(after, mode="min", **{**OPTIONS, "factor": 0.5})
-    restore_schedule(resumed, after, plain_state(stopped))
+    restore_schedule(resumed, after, as_stored(plain_state(stopped)), 0)
     assert rates(after) == [0.1, 0.05]
 
 
@@ -92,7 +98,7 @@ def test_a_rate_that_is_a_tensor_stays_the_same_tensor() -> None:
     assert float(rate) == 0.25
     state = plain_state(schedule)
     rate.fill_(0.125)
-    restore_schedule(schedule, parameters, state)
+    restore_schedule(schedule, parameters, as_stored(state), 0)
     assert parameters.param_groups[0]["lr"] is rate
     assert float(rate) == 0.25
 

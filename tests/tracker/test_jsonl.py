@@ -13,9 +13,9 @@ def row(step: int, **values: float) -> dict[str, float]:
     return {"step": step, "epoch": step / 10, **values}
 
 
-def write(run_dir: Path, *rows: dict[str, float], resumed_at: int = 0) -> bytes:
+def write(run_dir: Path, *rows: dict[str, float], resumed_at: int = 0, kept: int = 0) -> bytes:
     tracker = JsonLines()
-    tracker.start(run_dir, resumed_at)
+    tracker.start(run_dir, resumed_at, kept)
     for one in rows:
         tracker.log(one)
     tracker.close()
@@ -24,7 +24,7 @@ def write(run_dir: Path, *rows: dict[str, float], resumed_at: int = 0) -> bytes:
 
 def test_rows_are_written_as_they_come(tmp_path: Path) -> None:
     tracker = JsonLines()
-    tracker.start(tmp_path, 0)
+    tracker.start(tmp_path, 0, 0)
     tracker.log(row(1, **{"train/loss": 0.1}))
     assert read(tmp_path / FILE) == [{"step": 1, "epoch": 0.1, "train/loss": 0.1}]  # before it is closed
     tracker.close()
@@ -33,15 +33,16 @@ def test_rows_are_written_as_they_come(tmp_path: Path) -> None:
 def test_rows_after_the_resumed_step_come_again(tmp_path: Path) -> None:
     rows = [row(step, **{"train/loss": 1 / (step + 1)}) for step in range(1, 8)]
     whole = write(tmp_path, *rows)
-    assert write(tmp_path, *rows[5:], resumed_at=5) == whole
+    assert write(tmp_path, *rows[5:], resumed_at=5, kept=5) == whole
 
 
 def test_a_row_of_the_resumed_step_that_comes_again_is_there_once(tmp_path: Path) -> None:
     training, evaluation = row(4, **{"train/loss": 1.0}), row(4, **{"eval/loss": math.nan})
     whole = write(tmp_path, row(3), training, evaluation)
-    assert write(tmp_path, evaluation, resumed_at=4) == whole
+    assert write(tmp_path, evaluation, resumed_at=4, kept=3) == whole
+    assert write(tmp_path, evaluation, resumed_at=4, kept=2) == whole
     other = row(4, **{"eval/loss": 2.0})
-    assert write(tmp_path, other, resumed_at=4) == whole + b'{"step": 4, "epoch": 0.4, "eval/loss": 2.0}\n'
+    assert write(tmp_path, other, resumed_at=4, kept=3) == whole + b'{"step": 4, "epoch": 0.4, "eval/loss": 2.0}\n'
 
 
 def test_a_fresh_start_drops_all_rows_of_an_earlier_one(tmp_path: Path) -> None:
@@ -53,7 +54,7 @@ def test_a_torn_last_line_is_dropped(tmp_path: Path) -> None:
     whole = write(tmp_path, row(1), row(2))
     (tmp_path / FILE).write_bytes(whole + b'{"step": 3, "epo')
     assert [one["step"] for one in read(tmp_path / FILE)] == [1, 2]
-    assert write(tmp_path, row(3), resumed_at=2) == whole + b'{"step": 3, "epoch": 0.3}\n'
+    assert write(tmp_path, row(3), resumed_at=2, kept=2) == whole + b'{"step": 3, "epoch": 0.3}\n'
 
 
 def test_what_is_no_number_is_named_and_every_line_stays_json(tmp_path: Path) -> None:
@@ -69,7 +70,7 @@ def test_what_is_no_number_is_named_and_every_line_stays_json(tmp_path: Path) ->
         "d": 1e-300,
     }
     assert [float(value) for value in read(tmp_path / FILE)[0].values()][3:5] == [math.inf, -math.inf]
-    assert write(tmp_path, resumed_at=1).decode() == text
+    assert write(tmp_path, resumed_at=1, kept=1).decode() == text
 
 
 def test_numbers_keep_all_their_digits(tmp_path: Path) -> None:

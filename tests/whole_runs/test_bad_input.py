@@ -549,7 +549,7 @@ def test_a_run_that_is_resumed_with_bad_input_stays_as_it_was(shell, folder):
     for resume, word, fragment in (
         ("latest", "optim.lrr=1", "did you mean optim.lr?"),
         ("latest", "optim=sgd", "no run below"),
-        (shell.last, "optim=sgd", "a resumed run keeps its parts"),
+        (shell.last, "optim=sgd", "checkpoint.allow=[optimizer] goes on with it"),
         ("latest", "data.train.size=0", "data.train is empty"),
         (shell.last / "checkpoint-1", "data.train.size=0", "data.train is empty"),
     ):

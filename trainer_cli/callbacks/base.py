@@ -70,7 +70,7 @@ class Callback:
         """After all predictions were written to the file."""
 
     def on_save(self, engine: Engine, checkpoint: Path) -> None:
-        """After a checkpoint was committed."""
+        """After a checkpoint was committed: at a later step where it is written in the background."""
 
     def on_epoch_end(self, engine: Engine) -> None:
         """After a whole pass over the data, before what is due at its end."""

@@ -4,106 +4,160 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
 from trainer_cli.checkpoint.plain import Packer, unpack
+from trainer_cli.checkpoint.store import FORMAT, STATE, check_format
 from trainer_cli.config.errors import UserError
 from trainer_cli.optim.learned import give_back, kind, learned
 from trainer_cli.strategy import Strategy
 
-OPTIMIZER = "optimizer.safetensors"
-STATE = "state.json"
-FORMAT = 2
-"""Of state.json; a checkpoint of another one is refused."""
+TENSORS = "optimizer.safetensors"
 
 
 @dataclass(frozen=True)
 class TrainingState:
-    """What a checkpoint holds beside the model, each part in the form of its `state_dict`."""
+    """What a checkpoint holds beside the model, each part in the form of its `state_dict`.
+
+    `data` is the fingerprint of the training rows, `num_training_steps` what the schedule was made for.
+    """
 
     run: Mapping[str, Any]
     callbacks: Mapping[str, Any]
     generators: list[dict[str, Any]]  # one for each process
+    data: str = ""
+    num_training_steps: int = 0
 
 
-def write(directory: Path, training: TrainingState, optimizer: Optimizer, scheduler: LRScheduler) -> None:
-    """Write both files."""
+@dataclass(frozen=True)
+class Packed:
+    """Training state taken apart: the text of state.json, and the tensors that it names."""
+
+    text: str
+    tensors: dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What a checkpoint gave back; `optimizer` and `scheduler` are for `restore_optimizer` and its like."""
+
+    training: TrainingState
+    optimizer: Mapping[str, Any]
+    scheduler: Mapping[str, Any]
+
+
+def pack(
+    training: TrainingState, optimizer: Optimizer, scheduler: LRScheduler, names: list[list[str]]
+) -> Packed:
+    """Take the state apart; `names` are those of each group's parameters.
+
+    The tensors are the optimizer's own, which the next update changes. Raises UserError for a state that is
+    not made of tensors, numbers and text.
+    """
     packed, packer = optimizer.state_dict(), Packer()
     state = {
         "format": FORMAT,
-        "run": training.run,
+        "run": packer.pack(training.run, "run"),
         "optimizer": {
             "type": kind(optimizer),
-            "sizes": group_sizes(optimizer),
+            "names": names,
             "groups": [
                 packer.pack(learned(optimizer, group), f"group{index}")
                 for index, group in enumerate(packed["param_groups"])
             ],
-            "state": {str(key): packer.pack(value, str(key)) for key, value in packed["state"].items()},
+            "state": {
+                str(key): packer.pack(value, str(key)) for key, value in sorted(packed["state"].items())
+            },
         },
-        "scheduler": {"type": type(scheduler).__name__, "state": plain_state(scheduler)},
-        "callbacks": training.callbacks,
+        "scheduler": {
+            "type": type(scheduler).__name__,
+            "num_training_steps": training.num_training_steps,
+            "state": plain_state(scheduler),
+        },
+        "data": training.data,
+        "callbacks": packer.pack(training.callbacks, "callbacks"),
         "generators": training.generators,
     }
-    save_file(packer.tensors, str(directory / OPTIMIZER))
-    (directory / STATE).write_text(json.dumps(state, indent=1), encoding="utf-8")
+    return Packed(json.dumps(state, indent=1), packer.tensors)
 
 
-def read(directory: Path, optimizer: Optimizer, scheduler: LRScheduler) -> TrainingState:
-    """Put the optimizer and the schedule where they were, and return the rest.
+def write(directory: Path, packed: Packed) -> None:
+    """Write both files."""
+    save_file(packed.tensors, str(directory / TENSORS))
+    (directory / STATE).write_text(packed.text, encoding="utf-8")
 
-    Hyperparameters (learning rate, decay, …) are those of today's configuration; what the optimizer learned
-    is the checkpoint's. Raises UserError where another kind of optimizer, or one of other groups, learned it.
-    """
+
+def read(directory: Path) -> Stored:
+    """What `pack` took apart; raises UserError for a checkpoint without it, or of another format."""
+    if not (directory / STATE).exists():
+        raise UserError(
+            f"{directory} holds the model alone (args.save_only_model=true): no run can go on from it",
+            right=f"model.pretrained={directory} starts a run with its weights",
+        )
     state = json.loads((directory / STATE).read_text(encoding="utf-8"))
-    if state["format"] != FORMAT:
-        raise UserError(
-            f"{directory} is of format {state['format']}, and this release reads format {FORMAT}",
-            right=f"trainer-cli as {directory.parent / 'run.json'} names it goes on from it; "
-            f"model.pretrained={directory} starts a run with its weights",
-        )
-    stored = state["optimizer"]
-    check_same_optimizer(stored, optimizer, directory)
+    check_format(state["format"], directory)
     # The file's tensors begin at any byte, and some kernels round by how their memory is aligned.
-    tensors = {name: tensor.clone() for name, tensor in load_file(str(directory / OPTIMIZER)).items()}
-    give_back(
-        optimizer,
-        {int(index): unpack(value, tensors) for index, value in stored["state"].items()},
-        unpack(stored["groups"], tensors),
+    tensors = {name: tensor.clone() for name, tensor in load_file(str(directory / TENSORS)).items()}
+    optimizer, scheduler = state["optimizer"], state["scheduler"]
+    return Stored(
+        TrainingState(
+            run=unpack(state["run"], tensors),
+            callbacks=unpack(state["callbacks"], tensors),
+            generators=state["generators"],
+            data=state["data"],
+            num_training_steps=scheduler["num_training_steps"],
+        ),
+        optimizer={
+            **optimizer,
+            "groups": unpack(optimizer["groups"], tensors),
+            "state": {int(index): unpack(value, tensors) for index, value in optimizer["state"].items()},
+        },
+        scheduler=scheduler,
     )
-    restore_schedule(scheduler, optimizer, state["scheduler"]["state"])
-    return TrainingState(state["run"], state["callbacks"], state["generators"])
 
 
-def check_same_optimizer(stored: Mapping[str, Any], optimizer: Optimizer, directory: Path) -> None:
-    """Raise UserError unless the optimizer is of the kind that the checkpoint stored, in groups as large."""
-    if stored["type"] != kind(optimizer):
-        raise UserError(
-            f"{directory.name} holds the state of {stored['type']}, but optim builds {kind(optimizer)}",
-            right=f"only that of {directory.parent / 'config.yaml'} can go on; "
-            f"model.pretrained={directory} starts a run with another one",
-        )
-    if stored["sizes"] != group_sizes(optimizer):
-        raise UserError(
-            f"{directory.name} has parameter groups of {stored['sizes']} parameters, but optim makes "
-            f"{group_sizes(optimizer)}",
-            right=f"only those of {directory.parent / 'config.yaml'} can go on",
-        )
+def planned_steps(directory: Path) -> int:
+    """The updates that the checkpoint's schedule was made for."""
+    state = json.loads((directory / STATE).read_text(encoding="utf-8"))
+    check_format(state["format"], directory)
+    return int(state["scheduler"]["num_training_steps"])
 
 
-def group_sizes(optimizer: Optimizer) -> list[int]:
-    """How many parameters each group has."""
-    return [len(group["params"]) for group in optimizer.param_groups]
+def parameter_names(module: nn.Module, optimizer: Optimizer) -> list[list[str]]:
+    """The dotted name of each parameter of each of the optimizer's groups."""
+    names = {id(parameter): name for name, parameter in module.named_parameters()}
+    return [[names[id(parameter)] for parameter in group["params"]] for group in optimizer.param_groups]
+
+
+def restore_optimizer(
+    optimizer: Optimizer, stored: Mapping[str, Any], names: list[list[str]], kept: Collection[str]
+) -> None:
+    """Give the optimizer what it had learned of the `kept` parameters, whatever group they are in now.
+
+    Hyperparameters (learning rate, decay, …) are those of today's configuration; what was learned of a group
+    as a whole goes to the one that has its parameters now.
+    """
+    indices = {name: index for index, name in enumerate(chain.from_iterable(stored["names"]))}
+    group_of = {name: index for index, group in enumerate(stored["names"]) for name in group}
+    today = list(chain.from_iterable(names))
+    state = {
+        index: stored["state"][indices[name]]
+        for index, name in enumerate(today)
+        if name in kept and indices.get(name) in stored["state"]
+    }
+    known = [[group_of[name] for name in group if name in group_of] for group in names]
+    give_back(optimizer, state, [stored["groups"][found[0]] if found else {} for found in known])
 
 
 def plain_state(scheduler: LRScheduler) -> dict[str, Any]:
@@ -127,19 +181,23 @@ def set_lr(group: dict[str, Any], lr: float | Tensor) -> None:
         group["lr"] = lr
 
 
-def restore_schedule(scheduler: LRScheduler, optimizer: Optimizer, state: Mapping[str, Any]) -> None:
-    """Go on at the stored step; a schedule that is a function of the step follows today's configuration."""
-    if not isinstance(scheduler, LambdaLR):
-        scheduler.load_state_dict(with_integer_keys(state))
+def restore_schedule(
+    scheduler: LRScheduler, optimizer: Optimizer, stored: Mapping[str, Any], step: int
+) -> None:
+    """Go on after so many updates; a schedule that is a function of them follows today's configuration.
+
+    One that is not has its state back; it begins anew where the run had another kind.
+    """
+    if isinstance(scheduler, LambdaLR):
+        scheduler.last_epoch, scheduler._step_count = step, step + 1
+        factors = [function(step) for function in scheduler.lr_lambdas]
+        for group, base, factor in zip(optimizer.param_groups, scheduler.base_lrs, factors, strict=True):
+            set_lr(group, base * factor)
+        scheduler._last_lr = [float(group["lr"]) for group in optimizer.param_groups]
+    elif stored["type"] == type(scheduler).__name__:
+        scheduler.load_state_dict(with_integer_keys(stored["state"]))
         for group, lr in zip(optimizer.param_groups, scheduler.get_last_lr(), strict=True):
             set_lr(group, lr)
-        return
-    scheduler.last_epoch = state["last_epoch"]
-    scheduler._step_count = state["_step_count"]
-    factors = [function(scheduler.last_epoch) for function in scheduler.lr_lambdas]
-    for group, base, factor in zip(optimizer.param_groups, scheduler.base_lrs, factors, strict=True):
-        set_lr(group, base * factor)
-    scheduler._last_lr = [float(group["lr"]) for group in optimizer.param_groups]
 
 
 def with_integer_keys(value: Any) -> Any:

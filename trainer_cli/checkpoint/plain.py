@@ -1,4 +1,4 @@
-"""An optimizer's state as tensors by name and a JSON tree that says where each belongs; no pickles."""
+"""State as tensors by name and a JSON tree that says where each belongs; no pickles."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
+from trainer_cli.checkpoint.snapshot import place
 from trainer_cli.config.errors import UserError
 
 WRAPPERS = "torchao.optim"
@@ -45,9 +46,8 @@ class Packer:
             case None | bool() | int() | float() | str():
                 return value
         raise UserError(
-            f"the optimizer keeps a {type(value).__name__} as {name} of its state",
-            right="a checkpoint holds tensors, numbers and text alone; another optimizer, or "
-            "args.save_strategy=no",
+            f"no checkpoint can hold {name}, a {type(value).__name__}",
+            right="state is made of tensors, numbers and text; args.save_strategy=no trains without saving",
         )
 
     def _tensor(self, tensor: Tensor, name: str) -> Any:
@@ -58,18 +58,12 @@ class Packer:
                 "parts": {part: self._tensor(getattr(tensor, part), f"{name}.{part}") for part in parts},
                 "attributes": self.pack(attributes, name),
             }
-        where = (tensor.device, tensor.data_ptr(), tensor.dtype, tensor.shape, tensor.stride())
-        known = self._names.setdefault(where, name) if tensor.numel() else name
+        where = place(tensor)
+        known = self._names.setdefault(where, name)
         if known == name:
-            self.tensors[name] = alone(tensor)
+            self.tensors[name] = tensor.detach()
         # Matrix products round by the order in which the memory is read.
         return {"$tensor": known} | ({} if tensor.is_contiguous() else {"stride": list(tensor.stride())})
-
-
-def alone(tensor: Tensor) -> Tensor:
-    """The same values on the CPU, dense, in memory that is no part of a larger tensor's."""
-    dense = tensor.detach().cpu().contiguous()
-    return dense.clone() if dense.untyped_storage().nbytes() > dense.nbytes else dense
 
 
 def unpack(value: Any, tensors: Mapping[str, Tensor]) -> Any:
@@ -100,7 +94,7 @@ def wrapper_name(kind: type) -> str:
     """The dotted name by which `wrapper` finds the class again; raises UserError where it would not."""
     name = f"{kind.__module__}.{kind.__qualname__}"
     if not name.startswith(f"{WRAPPERS}."):
-        raise UserError(f"the optimizer keeps its state in a {name}, which no checkpoint can hold")
+        raise UserError(f"no checkpoint can hold a tensor of {name}")
     return name
 
 

@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import hashlib
 import json
 import os
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from trainer_cli.config.errors import DiskFull, UserError
+
 MANIFEST = "manifest.json"
+STATE = "state.json"
+FORMAT = 3
+"""Of state.json; a checkpoint of another one is refused."""
+
+PIECE = 4 << 20
+"""Bytes that are read at a time: some milliseconds of work."""
+
 NAME = re.compile(r"checkpoint-(\d+)")
 UNFINISHED = ".unfinished-"
+"""What a directory's name begins with that is being written, or taken away."""
 
 
 class Checkpoints:
@@ -34,8 +46,10 @@ class Checkpoints:
         names = (NAME.fullmatch(path.name) for path in self.run_dir.glob("checkpoint-*"))
         return sorted(int(match[1]) for match in names if match)
 
-    def save(self, step: int, write: Callable[[Path], None]) -> Path:
-        """Have `write` fill a directory, then commit it under its final name.
+    def save(
+        self, step: int, write: Callable[[Path], None], pause: Callable[[], None] = lambda: None
+    ) -> Path:
+        """Have `write` fill a directory, then commit it under its final name; `pause` comes between the work.
 
         A crash at any moment leaves either no checkpoint of this step or a whole one. A step that is
         committed already is left as it is.
@@ -43,16 +57,22 @@ class Checkpoints:
         final = self.path(step)
         if final.exists():
             return final
-        unfinished = self.run_dir / f"{UNFINISHED}{final.name}"
-        shutil.rmtree(unfinished, ignore_errors=True)
-        unfinished.mkdir()
-        try:
+        with self._unfinished(final.name) as unfinished:
             write(unfinished)
-            write_manifest(unfinished)
+            write_manifest(unfinished, pause)
             os.rename(unfinished, final)
-        except BaseException:
-            shutil.rmtree(unfinished, ignore_errors=True)
-            raise
+        sync(self.run_dir)
+        return final
+
+    def replace(self, name: str, write: Callable[[Path], None]) -> Path:
+        """Have `write` fill a directory that then stands in the place of an older one of this name."""
+        final = self.run_dir / name
+        with self._unfinished(name) as unfinished:
+            write(unfinished)
+            for path in unfinished.rglob("*"):
+                sync(path)
+            self._discard(final)
+            os.rename(unfinished, final)
         sync(self.run_dir)
         return final
 
@@ -63,7 +83,33 @@ class Checkpoints:
             return
         old = [step for step in steps[:-1] if step != protected]
         for step in old[: len(steps) - self.limit]:
-            shutil.rmtree(self.path(step))
+            self._discard(self.path(step))
+
+    def room(self) -> int:
+        """Bytes that a checkpoint may take."""
+        return shutil.disk_usage(self.run_dir).free
+
+    @contextlib.contextmanager
+    def _unfinished(self, name: str) -> Iterator[Path]:
+        """A new directory to be filled, of which an error leaves nothing; raises DiskFull for a full disk."""
+        path = self.run_dir / f"{UNFINISHED}{name}"
+        shutil.rmtree(path, ignore_errors=True)
+        try:
+            path.mkdir()
+            yield path
+        except BaseException as error:
+            shutil.rmtree(path, ignore_errors=True)
+            if is_disk_full(error):
+                raise DiskFull.at(self.run_dir / name) from error
+            raise
+
+    def _discard(self, path: Path) -> None:
+        """Delete a directory, of which a crash leaves nothing that looks like one."""
+        if path.exists():
+            doomed = self.run_dir / f"{UNFINISHED}old-{path.name}"
+            shutil.rmtree(doomed, ignore_errors=True)
+            os.rename(path, doomed)
+            shutil.rmtree(doomed)
 
     def newest(self) -> tuple[Path | None, list[str]]:
         """The newest checkpoint that is whole, and why each newer one was rejected."""
@@ -81,13 +127,13 @@ class Checkpoints:
             shutil.rmtree(path)
 
 
-def write_manifest(directory: Path) -> None:
+def write_manifest(directory: Path, pause: Callable[[], None] = lambda: None) -> None:
     """Size and SHA-256 of every file, written last; everything is on the disk when this returns."""
     files = {}
     for path in sorted(path for path in directory.rglob("*") if path.is_file()):
         sync(path)
         name = path.relative_to(directory).as_posix()
-        files[name] = {"size": path.stat().st_size, "sha256": digest(path)}
+        files[name] = {"size": path.stat().st_size, "sha256": digest(path, pause)}
     manifest = directory / MANIFEST
     manifest.write_text(json.dumps({"format": 1, "files": files}, indent=1), encoding="utf-8")
     sync(manifest)
@@ -115,10 +161,33 @@ def verify(directory: Path) -> str | None:
     return None
 
 
-def digest(path: Path) -> str:
-    """SHA-256 of a file, in hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def is_disk_full(error: BaseException) -> bool:
+    """Whether the error is one of a disk, or of a quota, that is full; safetensors tells it in words."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return True
+    return any(f"(os error {number})" in str(error) for number in (errno.ENOSPC, errno.EDQUOT))
+
+
+def check_format(found: int, directory: Path) -> None:
+    """Raise UserError for a state.json of another format than this release reads."""
+    if found != FORMAT:
+        release = "a newer" if found > FORMAT else "an older"
+        raise UserError(
+            f"{directory} was written by {release} release: its state is of format {found},"
+            f" and this one reads format {FORMAT}",
+            right=f"trainer-cli as {directory.parent / 'run.json'} names it goes on from it;\n"
+            f"model.pretrained={directory} starts a run with its weights",
+        )
+
+
+def digest(path: Path, pause: Callable[[], None] = lambda: None) -> str:
+    """SHA-256 of a file, in hex; calls `pause` after each piece of the work."""
+    sha256, piece = hashlib.sha256(), bytearray(PIECE)
+    with path.open("rb", buffering=0) as file:
+        while count := file.readinto(piece):
+            sha256.update(memoryview(piece)[:count])
+            pause()
+    return sha256.hexdigest()
 
 
 def sync(path: Path) -> None:

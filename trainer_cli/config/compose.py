@@ -12,6 +12,7 @@ from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from trainer_cli import durable
 from trainer_cli.config import overrides as command_line
 from trainer_cli.config import places, recipes
 from trainer_cli.config.check import check
@@ -105,11 +106,13 @@ def load(path: Path, *, folders: Sequence[Path] = ()) -> dict[str, Any]:
     sources = Sources()
     sources.add_document(document, "", "option")
     values = _plain(OmegaConf.create(document.values), sources, [])
-    typed = {"args": "default", "strategy": values.get("strategy", {}).get("name"), "checkpoint": "default"}
-    for section, option in typed.items():
+    strategy = values.get("strategy")
+    name = strategy.get("name") if isinstance(strategy, dict) else None
+    for section, option in {"args": "default", "strategy": name, "checkpoint": "default"}.items():
         file = places.builtin().configs / section / f"{option}.yaml"
-        if file.is_file():
-            values[section] = {**places.read(file).values, **values.get(section, {})}
+        own = values.get(section, {})
+        if file.is_file() and isinstance(own, dict):
+            values[section] = {**places.read(file).values, **own}
     config, problems = check(values, sources, folders=folders)
     if problems:
         raise UserError.many(problems)
@@ -121,26 +124,36 @@ def apply(
     overrides: Sequence[str],
     *,
     chosen: Mapping[str, str],
+    made_of: Sequence[str] = (),
     config_dirs: Sequence[str | Path] = (),
 ) -> dict[str, Any]:
     """A run's configuration with today's values on top, checked.
 
-    `chosen` are the choices that the run was composed of: an override that repeats one changes nothing, and
-    one that names another is refused, for a run keeps its parts.
+    `chosen` are the choices and `made_of` the overrides that the run was composed of. A group for which
+    today's overrides choose another option is composed anew; another recipe is refused, and another model,
+    data or optimizer too, unless `checkpoint.allow` has it.
     """
     parsed, problems = command_line.parse(overrides)
     parsed, roots = _search_path(parsed, config_dirs)
     request, refused = command_line.request(parsed, roots)
-    today = {**request.choices, **({RECIPE: request.recipes} if request.recipes else {})}
-    for group, names in today.items():
-        if ",".join(names) != chosen.get(group, ""):
-            before = f"{group}={chosen[group]}" if chosen.get(group) else f"no {group}"
-            what = f"{group}={','.join(names)}: the run to resume was made with {before}"
-            problems.append(
-                Problem(what, right="a resumed run keeps its parts: leave it out, or start afresh")
-            )
+    problems += refused
+    if request.recipes and ",".join(request.recipes) != chosen.get(RECIPE, ""):
+        problems.append(_other(RECIPE, request.recipes, chosen, "a run keeps its recipe: leave it out"))
     node = OmegaConf.create(escaped(dict(config)))
-    problems += [*refused, *command_line.apply(node, request.values)]
+    others = [group for group, names in request.choices.items() if ",".join(names) != chosen.get(group, "")]
+    if others and not problems:
+        chosen_now = [override for override in parsed if override.key_or_group in others]
+        lines = [str(override.input_line) for override in chosen_now if command_line.chooses(override, roots)]
+        anew = _anew([*without(made_of, others), *lines], config_dirs)
+        for section in dict.fromkeys(group.partition("/")[0] for group in others):
+            node[section] = anew[section]
+    problems += command_line.apply(node, request.values)
+    allowed = OmegaConf.select(node, "checkpoint.allow") or []
+    for group in others:
+        part = ALLOWED.get(group.partition("/")[0])
+        if part is not None and part not in allowed:
+            right = f"checkpoint.allow=[{part}] goes on with it; or leave it out"
+            problems.append(_other(group, request.choices[group], chosen, right))
     sources = Sources()
     sources.add_overrides(request.values)
     result, found = check(_plain(node, sources, problems), sources, folders=project_folders(roots))
@@ -149,11 +162,41 @@ def apply(
     return result
 
 
+ALLOWED = {"model": "model", "data": "data", "optim": "optimizer"}
+"""What `checkpoint.allow` calls the groups that a run goes on with another option of only if it is there."""
+
+
+def without(overrides: Sequence[str], groups: Sequence[str]) -> list[str]:
+    """The overrides less those that choose an option of the groups, or set a value in one."""
+    sections = {group.partition("/")[0] for group in groups}
+    keys = {word: word.lstrip("+~").partition("=")[0].replace("/", ".") for word in overrides}
+    return [word for word in overrides if keys[word].partition(".")[0] not in sections]
+
+
+def _other(group: str, names: Sequence[str], chosen: Mapping[str, str], right: str) -> Problem:
+    """The problem of an option that is not the one of the run to resume."""
+    before = f"{group}={chosen[group]}" if chosen.get(group) else f"no {group}"
+    what = f"{group}={','.join(names)}: the run to resume was made with {before}"
+    return Problem(what, right=f"{right}, or start afresh with resume=null")
+
+
+def _anew(overrides: Sequence[str], config_dirs: Sequence[str | Path]) -> DictConfig:
+    """What the overrides compose, unresolved and unchecked."""
+    parsed, problems = command_line.parse(overrides)
+    parsed, roots = _search_path(parsed, config_dirs)
+    request, refused = command_line.request(parsed, roots)
+    config = layers(request, roots).config
+    problems += [*refused, *command_line.apply(config, request.values)]
+    if problems:
+        raise UserError.many(problems)
+    return config
+
+
 def dump(config: Mapping[str, Any], path: Path, header: str) -> None:
     """Write a configuration as YAML below a header of comment lines, its keys in the order of the groups."""
     ordered = {key: config[key] for key in sorted(config, key=_rank)}
     comments = "".join(f"# {line}".rstrip() + "\n" for line in header.splitlines())
-    path.write_text(comments + OmegaConf.to_yaml(OmegaConf.create(escaped(ordered))), encoding="utf-8")
+    durable.write(path, comments + OmegaConf.to_yaml(OmegaConf.create(escaped(ordered))))
 
 
 def project_folders(roots: Sequence[Root]) -> tuple[Path, ...]:

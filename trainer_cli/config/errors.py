@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -46,8 +47,31 @@ class UserError(Exception):
         return head + "\n\n".join(problem.block() for problem in self.problems)
 
 
-class Diverged(UserError):
-    """Training met values that are not finite: shown as a short block, exit code 1."""
+class RunFailed(UserError):
+    """The run came to an end that the user can understand: shown as a short block, exit code 1."""
+
+
+class Diverged(RunFailed):
+    """Training met values that are not finite."""
+
+
+class DiskFull(RunFailed):
+    """There is no room for what the run must write."""
+
+    @classmethod
+    def at(cls, path: Path, need: int | None = None, free: int | None = None) -> DiskFull:
+        """The error for a file or directory, with what it needs and what there is in bytes where known."""
+        counts = "" if need is None or free is None else f": it needs {megabytes(need)} of {megabytes(free)}"
+        return cls(
+            f"the disk has no room for {path}{counts}",
+            right="what was saved before is whole: with more room, resume=latest goes on from it;\n"
+            "checkpoint.on_full=continue trains on without the checkpoints that find no room",
+        )
+
+
+def megabytes(size: int) -> str:
+    """Bytes as people count them."""
+    return f"{size / 1e6:,.1f} MB"
 
 
 def missing_extra(module: str, extra: str) -> UserError:

@@ -230,6 +230,18 @@ class SchedulerFields:
     num_warmup_steps: Annotated[float, Ge(0), Doc("updates of warm-up; below 1: a share of all updates")]
 
 
+class SchedulerExtension:
+    """What a schedule's node may have beside its target's parameters."""
+
+    on_extend: Annotated[
+        Literal["restretch", "hold"] | None,
+        Doc(
+            "where a resumed run is made longer: the schedule is stretched over all updates (null: this)"
+            " or stays as it was, with its last rate from there on (hold)"
+        ),
+    ]
+
+
 class LossFields:
     """What is known of a loss's parameters."""
 
@@ -282,7 +294,10 @@ KNOWN: dict[str, dict[str, Kind]] = {
 }
 """Ranges and meanings of `_target_` parameters, by group, for signatures that do not carry them."""
 
-TAKEN: dict[str, dict[str, Kind]] = {"optim": kinds(OptimGroups)}
+TAKEN: dict[str, dict[str, Kind]] = {
+    "optim": kinds(OptimGroups),
+    "scheduler": kinds(SchedulerExtension),
+}
 """Keys that a group's node may have whatever its target is: the runner takes them, the target never does."""
 
 OFFERED: dict[str, tuple[str, ...]] = {

@@ -363,6 +363,8 @@ def _statements(body: list[ast.stmt]) -> Iterator[ast.stmt]:
 
 def _bound_names(statement: ast.stmt) -> Iterator[str]:
     match statement:
+        case ast.FunctionDef(decorator_list=decorators) if "overload" in map(types.last_name, decorators):
+            pass  # a type checker's; the function itself stands below
         case ast.ClassDef(name=name) | ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
             yield name
         case ast.Import(names=aliases):

@@ -92,6 +92,7 @@ class LanguageModeling:
             collate_fn=self._collate_fn or PadCollator(pad, "right", mask=False),
             metrics=("perplexity",),
             fingerprint=fingerprint(texts.values() for texts in (self._train, self._eval)),
+            train_fingerprint=fingerprint((self._train.values(), (self._eval_share, self._max_length))),
         )
 
     def _blocks(self, texts: Mapping[str, str], key: str) -> TokenizedTexts | None:

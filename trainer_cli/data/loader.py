@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
+import logging
 from collections.abc import Iterator, Sequence, Sized
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
@@ -11,6 +13,9 @@ from torch.utils.data import Dataset, IterableDataset
 
 from trainer_cli.data.reader import Batch, Collate, Reader, StreamReader, Workers
 from trainer_cli.data.sampler import SamplingStrategy, epoch_order, shares
+from trainer_cli.data.streams import KnowsEpoch, State, resumable
+
+log = logging.getLogger(__name__)
 
 
 @runtime_checkable
@@ -18,13 +23,6 @@ class KnowsLengths(Protocol):
     """A dataset that knows the length of each row, by which batches may be grouped."""
 
     lengths: Sequence[int]
-
-
-@runtime_checkable
-class KnowsEpoch(Protocol):
-    """A dataset that wants to know which pass over it begins."""
-
-    def set_epoch(self, epoch: int) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -39,11 +37,13 @@ class MicroBatch:
 class GlobalBatch:
     """An update's samples over all processes, by their rows in the data, and this process's part of them.
 
-    A row of a stream is its position since the stream began.
+    A row of a stream is its position since the stream began, and `after` the stream's own state after these
+    rows, None where it has none from which it would go on exactly.
     """
 
     rows: list[int]
     micro_batches: list[MicroBatch]
+    after: State | None = None
 
 
 @dataclass
@@ -95,38 +95,46 @@ class TrainLoader:
             raise ValueError(f"{rows} rows of a process cannot be cut into micro-batches of {per_device}")
         return dataclasses.replace(self, per_device=per_device, accumulation=rows // per_device)
 
-    def updates(self, epoch: int, start: int, order_batch: int) -> Iterator[GlobalBatch]:
+    def updates(
+        self, epoch: int, start: int, order_batch: int, stream_state: State | None = None
+    ) -> Iterator[GlobalBatch]:
         """From sample `start` of the epoch: the batch of each update.
 
-        `order_batch` is the global batch that the epoch's order is made for.
+        `order_batch` is the global batch that the epoch's order is made for; `stream_state` is what a stream
+        had as its state there, without which its rows are read again up to `start`.
         """
         if isinstance(self.dataset, KnowsEpoch):
             self.dataset.set_epoch(epoch)
         if isinstance(self.dataset, IterableDataset):
-            return self._stream(self.dataset, epoch, start)
+            return self._stream(self.dataset, epoch, start, stream_state)
         return self._map(epoch, start, order_batch)
 
     def _map(self, epoch: int, start: int, order_batch: int) -> Iterator[GlobalBatch]:
         size = self.size or 0
         lengths = self.dataset.lengths if isinstance(self.dataset, KnowsLengths) else None
         order = epoch_order(self.sampling, size, self.seed, epoch, order_batch, lengths)
-        groups = [order[at : at + self.global_batch] for at in range(start, size, self.global_batch)]
-        if self.drop_last and groups and len(groups[-1]) < self.global_batch:
-            groups.pop()
-        parts = [self._part(group) for group in groups]
-        rows = [rows for part in parts for rows, _ in part]
+        end = size - self.global_batch + 1 if self.drop_last else size
+        groups = (list(order[at : at + self.global_batch]) for at in range(start, end, self.global_batch))
+        # Workers take the rows of batches to come, so as many parts are kept as these are ahead.
+        parts, ahead = itertools.tee((group, self._part(group)) for group in groups)
         reader = Reader(self.dataset, self.collate, self.seed, epoch)
-        batches = self.workers.batches(reader, rows)
-        for group, part in zip(groups, parts):
+        batches = self.workers.batches(reader, (rows for _, part in ahead for rows, _ in part))
+        for group, part in parts:
             yield GlobalBatch(group, [MicroBatch(next(batches), real) for _, real in part])
 
-    def _stream(self, dataset: IterableDataset[Any], epoch: int, start: int) -> Iterator[GlobalBatch]:
-        reader = StreamReader(dataset, self.collate, self.seed, epoch, self.global_batch, self._split, start)
-        for group, batches in self.workers.groups(reader):
-            if self.drop_last and len(group) < self.global_batch:
+    def _stream(
+        self, dataset: IterableDataset[Any], epoch: int, start: int, state: State | None
+    ) -> Iterator[GlobalBatch]:
+        if start and (state is None or resumable(dataset) is None):
+            log.info("reading the first %d rows of the stream again, as it keeps no place of its own", start)
+        reader = StreamReader(
+            dataset, self.collate, self.seed, epoch, self.global_batch, self._split, start, state
+        )
+        for rows, batches, after in self.workers.groups(reader):
+            if self.drop_last and len(rows) < self.global_batch:
                 return
-            part = self._part(group)
-            yield GlobalBatch(group, [MicroBatch(batch, real) for batch, (_, real) in zip(batches, part)])
+            real = [real for _, real in self._part(rows)]
+            yield GlobalBatch(rows, list(map(MicroBatch, batches, real)), after)
 
     def _split(self, group: list[int]) -> list[list[int]]:
         return [rows for rows, _ in self._part(group)]
@@ -178,10 +186,10 @@ class EvalLoader:
         return list(order[self.rank :: self.world_size])
 
     def _stream(self, dataset: IterableDataset[Any]) -> Iterator[Batch]:
-        group = self.per_device * self.world_size
-        reader = StreamReader(dataset, self.collate, self.seed, 0, group, self._split)
-        for _, batches in self.workers.groups(reader):
-            yield from batches
+        rows = self.per_device * self.world_size
+        reader = StreamReader(dataset, self.collate, self.seed, 0, rows, self._split)
+        for group in self.workers.groups(reader):
+            yield from group.batches
 
     def _split(self, group: list[int]) -> list[list[int]]:
         """This process's rows, as one batch; none where there are none."""

@@ -57,6 +57,7 @@ class PythonData:
             metrics=(),
             # Of classes and lengths alone: rows may be drawn at random, or cost much to read.
             fingerprint=fingerprint((key, _name(dataset)) for key, dataset in self._datasets()),
+            train_fingerprint=fingerprint([_name(self._train)]),
         )
 
     def _datasets(self) -> Iterator[tuple[str, Any]]:

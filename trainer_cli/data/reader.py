@@ -5,16 +5,18 @@ from __future__ import annotations
 import itertools
 import pickle
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
+from typing import Any, Literal, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import torch
+import torch.utils.data._utils.worker as torch_worker
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from trainer_cli.config.errors import UserError
 from trainer_cli.data.randomness import WATCH, seed_generators, undisturbed
+from trainer_cli.data.streams import Pass, State
 
 Batch = dict[str, Tensor]
 Collate = Callable[[list[Any]], Batch]
@@ -81,11 +83,20 @@ class Reader(Dataset[Batch]):
         return [self._dataset[row] for row in rows] if self._many is None else self._many.__getitems__(rows)
 
 
-class StreamReader(IterableDataset[tuple[list[int], list[Batch]]]):
-    """A stream in groups of `group` rows from row `start` on: their positions, and the batches of `split`.
+class Group(NamedTuple):
+    """Rows of a stream by their positions, the batches made of them, and the stream's state after them."""
+
+    rows: list[int]
+    batches: list[Batch]
+    after: State | None
+
+
+class StreamReader(IterableDataset[Group]):
+    """A stream in groups of `group` rows from row `start` on, each as the batches of `split`.
 
     What reading a group draws is a function of (seed, epoch, first position), and what `collate` draws
-    likewise: a stream that is read again up to `start`, in groups of the same size, goes on as it would have.
+    likewise. With the stream's `state` at `start` nothing is read again. Without, the rows before are, in
+    groups of the same size: either way it goes on as it would have.
     """
 
     def __init__(
@@ -97,6 +108,7 @@ class StreamReader(IterableDataset[tuple[list[int], list[Batch]]]):
         group: int,
         split: Callable[[list[int]], list[list[int]]],
         start: int = 0,
+        state: State | None = None,
     ) -> None:
         self._pass = (seed, epoch)
         self._dataset = dataset
@@ -104,28 +116,39 @@ class StreamReader(IterableDataset[tuple[list[int], list[Batch]]]):
         self._group = group
         self._split = split
         self._start = start
+        self._state = state
 
-    def __iter__(self) -> Iterator[tuple[list[int], list[Batch]]]:
-        stream = itertools.chain.from_iterable([self._dataset])  # begins inside of the first group
-        position = 0
-        # Where a run went on with another batch, the first group is what makes the others begin at `start`.
-        for size in itertools.chain(
-            [self._start % self._group or self._group], itertools.repeat(self._group)
-        ):
+    def __iter__(self) -> Iterator[Group]:
+        with undisturbed():
+            stream = Pass(self._dataset, self._state)
+            position = self._start if stream.goes_on else self._skip(stream)
+        while True:
             with undisturbed():
-                seed_generators(*self._pass, "group", position)
-                group = dict(enumerate(itertools.islice(stream, size), position))
-                parts = self._split([*group]) if group and position >= self._start else []
-                batches = [self._batch([group[row] for row in rows], rows[0]) for rows in parts]
-            if not group:
+                items = self._take(stream, position, self._group)
+                rows = list(range(position, position + len(items)))
+                group = Group(rows, self._batches(items, rows), stream.state) if rows else None
+            if group is None:
                 return
-            if position >= self._start:
-                yield [*group], batches
-            position += len(group)
+            yield group
+            position += len(rows)
 
-    def _batch(self, items: list[Any], first: int) -> Batch:
-        seed_generators(*self._pass, "batch", first)
-        return self._collate(items)
+    def _skip(self, stream: Pass) -> int:
+        """Read the rows before `start`, as far as there are any; how many there were."""
+        # Where a run went on with another batch, the first group is what makes the others begin at `start`.
+        position = len(self._take(stream, 0, self._start % self._group))
+        while position < self._start and (items := self._take(stream, position, self._group)):
+            position += len(items)
+        return position
+
+    def _take(self, stream: Pass, position: int, size: int) -> list[Any]:
+        return stream.take(size, position, *self._pass, "group")
+
+    def _batches(self, items: list[Any], rows: list[int]) -> list[Batch]:
+        batches = []
+        for part in self._split(rows):
+            seed_generators(*self._pass, "batch", part[0])
+            batches.append(self._collate([items[row - rows[0]] for row in part]))
+        return batches
 
 
 @dataclass(frozen=True)
@@ -140,7 +163,7 @@ class Workers:
     start_method: StartMethod | None = None
     pin_memory: bool = False
 
-    def batches(self, reader: Reader, rows: Sequence[list[int]]) -> Iterator[Batch]:
+    def batches(self, reader: Reader, rows: Iterable[list[int]]) -> Iterator[Batch]:
         """The batch of each list of rows, in order."""
         if self.count == 0:
             yield from (self._pinned(reader[part]) for part in rows)
@@ -149,22 +172,23 @@ class Workers:
             WATCH.skip()  # so that a model draws the numbers that it would draw without workers
             yield batch
 
-    def groups(self, reader: StreamReader) -> Iterator[tuple[list[int], list[Batch]]]:
+    def groups(self, reader: StreamReader) -> Iterator[Group]:
         """The groups of a stream; one worker at most reads it, as two would each read all of it."""
         if self.count > 0:
             return self._ahead(reader, 1)
-        return ((rows, [self._pinned(batch) for batch in batches]) for rows, batches in reader)
+        return (group._replace(batches=[self._pinned(batch) for batch in group.batches]) for group in reader)
 
     def _pinned(self, batch: Batch) -> Batch:
         return {name: tensor.pin_memory() for name, tensor in batch.items()} if self.pin_memory else batch
 
-    def _ahead(self, reader: Dataset[T], count: int, rows: Sequence[list[int]] | None = None) -> Iterator[T]:
+    def _ahead(self, reader: Dataset[T], count: int, rows: Iterable[list[int]] | None = None) -> Iterator[T]:
         loader = DataLoader(
             reader,
             batch_size=None,
             sampler=rows,
             collate_fn=unchanged,
             num_workers=count,
+            worker_init_fn=read_alone if rows is None else None,
             prefetch_factor=self.prefetch,
             multiprocessing_context=self.start_method,
             pin_memory=self.pin_memory,
@@ -186,3 +210,8 @@ class Workers:
 def unchanged(item: T) -> T:
     """A worker's item as it is; torch would make tensors of its arrays."""
     return item
+
+
+def read_alone(_: int) -> None:
+    """Hide from a stream that a worker reads it: Hugging Face's would come in another order then."""
+    torch_worker._worker_info = None

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Sequence
 from typing import Literal
 
+import numpy as np
 import torch
+from torch import Tensor
 
 SamplingStrategy = Literal["random", "sequential", "group_by_length"]
 
@@ -21,32 +24,40 @@ def epoch_order(
     epoch: int,
     batch: int,
     lengths: Sequence[int] | None = None,
-) -> list[int]:
+) -> Sequence[int]:
     """Indices of all `size` samples in the order of this epoch.
 
     `group_by_length` makes batches of `batch` samples of like length and shuffles the batches; the batch with
     the longest sample comes first in epoch 0, so that a lack of memory shows at once.
     """
     if strategy == "sequential":
-        return list(range(size))
+        return range(size)
     generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
-    order: list[int] = torch.randperm(size, generator=generator).tolist()
+    order = torch.randperm(size, generator=generator)
     if strategy == "random":
-        return order
+        return numbers(order)
     if lengths is None:
         raise ValueError("group_by_length needs the length of each sample")
-    window = WINDOW * batch
-    batches: list[list[int]] = []
-    for start in range(0, size, window):
-        chunk = sorted(order[start : start + window], key=lengths.__getitem__, reverse=True)
-        batches += [chunk[first : first + batch] for first in range(0, len(chunk), batch)]
+    length = torch.from_numpy(np.array(lengths))
+    for start in range(0, size, WINDOW * batch):
+        window = order[start : start + WINDOW * batch]
+        window.copy_(window[torch.argsort(length[window], descending=True, stable=True)])
     # A short batch must stay the last one: the loader cuts the flat order every `batch` samples.
-    short = [batches.pop()] if batches and len(batches[-1]) < batch else []
-    shuffled = [batches[i] for i in torch.randperm(len(batches), generator=generator).tolist()]
-    if epoch == 0 and shuffled:
-        longest = max(range(len(shuffled)), key=lambda i: max(lengths[j] for j in shuffled[i]))
-        shuffled[0], shuffled[longest] = shuffled[longest], shuffled[0]
-    return [index for group in shuffled + short for index in group]
+    full = size - size % batch
+    batches = order[:full].view(-1, batch)
+    batches = batches[torch.randperm(len(batches), generator=generator)]
+    if epoch == 0 and len(batches):
+        longest = length[batches].amax(dim=1)
+        first = int((longest == longest.max()).nonzero()[0])
+        batches[[0, first]] = batches[[first, 0]]
+    return numbers(torch.cat([batches.flatten(), order[full:]]))
+
+
+def numbers(tensor: Tensor) -> array[int]:
+    """Integers as Python reads them, in a quarter of a list's memory."""
+    result = array("q")
+    result.frombytes(tensor.numpy().view("u1").data)
+    return result
 
 
 def shares(total: int, per_device: int, world_size: int) -> list[list[int]]:

@@ -33,7 +33,8 @@ class Splits:
 
     `eval` has one unnamed set ("") or several named ones. Labels stand under "labels": int64 classes, float32
     for a regression, -100 where there is nothing to score. A dataset whose rows have lengths has `lengths`;
-    `metrics` names what the task is scored by, and `fingerprint` is 16 hex digits of the data's SHA-256.
+    `metrics` names what the task is scored by, `fingerprint` is 16 hex digits of the data's SHA-256, and
+    `train_fingerprint` those of what decides the training rows, by which a checkpoint knows them again.
     """
 
     train: Dataset[Any] | None
@@ -42,6 +43,7 @@ class Splits:
     collate_fn: Collate
     metrics: tuple[str, ...]
     fingerprint: str
+    train_fingerprint: str
 
 
 class DataSource(Protocol):

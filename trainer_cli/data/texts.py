@@ -32,6 +32,11 @@ class Examples:
     def __len__(self) -> int:
         return len(self.texts)
 
+    @property
+    def columns(self) -> tuple[Sequence[Any], ...]:
+        """All that the rows say."""
+        return self.texts, self.pairs or (), self.labels or ()
+
     def place(self, row: int) -> str:
         """The file and line of a row."""
         for table in self.tables:
@@ -118,9 +123,8 @@ class TextTask:
             collate_fn=self.collate_fn or pad_texts(self.tokenizer),
             metrics=self.metrics,
             # Of all that was read, so that runs of other stages on the same data agree.
-            fingerprint=fingerprint(
-                column or () for rows in parts for column in (rows.texts, rows.pairs, rows.labels)
-            ),
+            fingerprint=fingerprint(column for rows in parts for column in rows.columns),
+            train_fingerprint=fingerprint(self.train.columns if self.train else ()),
         )
 
     def _tokenize(self, rows: Examples) -> TokenizedTexts:

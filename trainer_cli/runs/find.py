@@ -2,23 +2,57 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from trainer_cli.checkpoint.store import Checkpoints, verify
+from trainer_cli.checkpoint.store import MANIFEST, STATE, Checkpoints, check_format, verify
 from trainer_cli.config.errors import UserError
 from trainer_cli.runs.record import FILE, Record
+
+HOW = ("strategy", "checkpoint", "tracker")
+"""Groups that say how a run is carried out, not what it is: a run goes on under any options of theirs."""
 
 
 @dataclass
 class Found:
-    """The run to go on with; `checkpoint` is None where it has none that is whole, `rejected` says why."""
+    """The run to go on with.
+
+    `checkpoint` is the one to go on from, `step` where that is; it is None where the run has none that can
+    be used. `rejected` says why newer ones cannot, `passed` why newer runs were passed over. `refusal` is an
+    error that no older checkpoint makes good.
+    """
 
     record: Record
-    checkpoint: Path | None
-    newest: bool
+    checkpoint: Path | None = None
+    step: int = 0
+    newest: bool = True
     rejected: list[str] = field(default_factory=list)
+    passed: list[str] = field(default_factory=list)
+    refusal: UserError | None = None
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether there is more of it than a start that came to nothing."""
+        return self.checkpoint is not None or bool(self.rejected) or self.refusal is not None
+
+    def summary(self) -> list[str]:
+        """Which run goes on, from where, and what it could not go on from."""
+        fields, run_dir = self.record.fields, self.record.run_dir
+        head = f"starting {run_dir} again from its start: it ended before its first checkpoint"
+        if self.checkpoint is not None:
+            total = f" of {fields['total_steps']}" if "total_steps" in fields else ""
+            ended = self.record.status
+            ended = f"last seen running on {fields['host']}" if ended == "running" else ended
+            head = f"resuming {run_dir} at step {self.step}{total} ({self.checkpoint.name}; {ended})"
+        return [
+            head,
+            *(f"  passed over {reason}" for reason in self.passed),
+            *(f"  rejected {reason}" for reason in self.rejected),
+        ]
 
 
 def all_runs(root: Path) -> list[Record]:
@@ -40,53 +74,240 @@ def find(resume: str, root: Path, choices: Mapping[str, str]) -> Found | None:
     """
     if resume in ("latest", "auto"):
         return find_latest(resume, root, choices)
-    path = Path(resume).expanduser()
-    if path.is_dir() and path.name.startswith("checkpoint-") and (path.parent / FILE).is_file():
-        return at_checkpoint(path)
-    if (path / FILE).is_file():
-        return at_newest(Record.load(path))
+    given = Path(resume).expanduser()
+    if given.is_symlink() and not os.path.exists(given):
+        raise UserError(
+            f"resume={resume} is a symbolic link to nowhere: it points to {os.readlink(given)}",
+            right=usual(root),
+        )
+    if os.path.exists(given):
+        return at_path(resume, given, root)
     for record in all_runs(root):
         if record.fields.get("id") == resume:
             return at_newest(record)
-    raise UserError(
-        f"resume={resume} is neither a run nor a checkpoint",
-        right=f"latest, auto, RUN/checkpoint-N, a run's directory or id (trainer-cli runs {root})",
-    )
+    if given.name.startswith("checkpoint-") and os.path.isfile(given.parent / FILE):
+        steps = Checkpoints(given.parent, None).steps()
+        there = ", ".join(f"checkpoint-{step}" for step in steps[-FEW:]) or "none"
+        raise UserError(f"there is no {given.name} in {given.parent}", right=f"its checkpoints: {there}")
+    raise UserError(f"resume={resume} is neither a run nor a checkpoint", right=usual(root))
+
+
+FEW = 5
+"""Runs or checkpoints that a message lists."""
+
+
+def usual(root: Path) -> str:
+    """What resume can be."""
+    return f"latest, auto, RUN/checkpoint-N, a run's directory or id (trainer-cli runs {root})"
+
+
+def at_path(resume: str, given: Path, root: Path) -> Found:
+    """The run or checkpoint at an existing path; raises UserError for anything else that stands there."""
+    if not given.is_dir():
+        raise UserError(
+            f"resume={resume} is a file: a run and a checkpoint are directories", right=usual(root)
+        )
+    if not os.access(given, os.R_OK | os.X_OK):
+        raise forbidden(given, "read")
+    # What a link outside of a run leads to has the run beside it.
+    path = given if given.name and not given.is_symlink() else given.resolve()
+    if os.path.lexists(path / FILE):
+        return at_newest(load(path))
+    if not any(path.iterdir()):
+        raise UserError(f"resume={resume} is an empty directory", right=usual(root))
+    has_manifest = (path / MANIFEST).exists()
+    if os.path.lexists(path.parent / FILE) and (has_manifest or path.name.startswith("checkpoint-")):
+        return at_checkpoint(resume, path)
+    if has_manifest:
+        raise UserError(
+            f"resume={resume} is a checkpoint outside of its run: there is no {FILE} beside it",
+            right="a copy of the whole run's directory can be gone on with;\n"
+            f"model.pretrained={given} starts a fresh run with its weights",
+        )
+    below = all_runs(path)
+    if below:
+        names = [f"resume={record.run_dir}" for record in reversed(below[-FEW:])]
+        raise UserError(f"resume={resume} holds {len(below)} runs and is none itself", right="\n".join(names))
+    if any(path.glob("*.safetensors")) or (path / "config.json").exists():
+        raise UserError(
+            f"resume={resume} is no checkpoint of trainer-cli: there is no {MANIFEST} in it",
+            right=f"model.pretrained={given} starts a fresh run with a model",
+        )
+    raise UserError(f"resume={resume} is neither a run nor a checkpoint", right=usual(root))
+
+
+def load(run_dir: Path) -> Record:
+    """The record of a run that was named; raises UserError where it cannot be read."""
+    try:
+        return Record.load(run_dir)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{run_dir / FILE} cannot be read: {said(error)}", right=NO_RECORD) from error
+
+
+NO_RECORD = (
+    "a run is gone on with by its run.json and config.yaml: put them back from a copy,\n"
+    "or start afresh, with model.pretrained=RUN/checkpoint-N for its weights"
+)
 
 
 def find_latest(resume: str, root: Path, choices: Mapping[str, str]) -> Found | None:
-    """The newest run that agrees with the choices and has a checkpoint or is finished."""
-    rejected = []
+    """The newest run that agrees with the choices; `latest` passes over those that never saved anything."""
+    passed: list[str] = []
     for record in reversed(all_runs(root)):
-        of_run = record.fields.get("choices", {})
-        if any(of_run.get(group) != option for group, option in choices.items()):
+        if disagreement(record, choices):
             continue
         found = at_newest(record)
-        rejected += found.rejected
-        if found.checkpoint is not None:
-            found.rejected = rejected
+        if resume == "auto" or found.has_begun or record.status == "finished":
+            refuse_unknown(root, record.fields["id"])
+            found.passed = passed
             return found
-        rejected.append(f"{record.run_dir}: no checkpoint in it is whole")
+        passed.append(f"{record.run_dir}: it has no checkpoint")
+    refuse_unknown(root, "")
     if resume == "auto":
         return None
-    wanted = " ".join(f"{group}={option}" for group, option in choices.items())
+    wanted = " ".join(f"{group}={option}" for group, option in choices.items() if group not in HOW)
     raise UserError(
         f"resume=latest: no run below {root}" + (f" with {wanted}" if wanted else "") + " has a checkpoint",
-        right="\n".join([*rejected[:5], "resume=auto starts a fresh run where there is none to go on with"]),
+        right="\n".join([*passed[:FEW], "resume=auto starts a fresh run where there is none to go on with"]),
     )
 
 
+def disagreement(record: Record, choices: Mapping[str, str]) -> str:
+    """What the run was made with, where that is not what the choices are."""
+    of_run = record.fields.get("choices", {})
+    others = [group for group in choices if group not in HOW and of_run.get(group, "") != choices[group]]
+    return " ".join(f"{group}={of_run[group]}" if of_run.get(group) else f"no {group}" for group in others)
+
+
+def why_afresh(root: Path, choices: Mapping[str, str]) -> list[str]:
+    """Why `auto` starts a fresh run although there are others."""
+    newest = all_runs(root)[-1:]
+    return [f"a fresh run: {run.run_dir} was made with {disagreement(run, choices)}" for run in newest]
+
+
+def refuse_unknown(root: Path, newest: str) -> None:
+    """Raise UserError where a run may be newer than the one of this id, but cannot be read."""
+    for path in root.rglob(FILE):
+        if path.parent.name <= newest or not Checkpoints(path.parent, None).steps():
+            continue
+        try:
+            Record.load(path.parent)
+        except (OSError, ValueError) as error:
+            raise UserError(
+                f"{path} cannot be read: {said(error)}",
+                right=f"{NO_RECORD};\nresume=RUN goes on with another run",
+            ) from error
+
+
 def at_newest(record: Record) -> Found:
-    """The run with its newest checkpoint that is whole."""
-    checkpoint, rejected = Checkpoints(record.run_dir, None).newest()
-    return Found(record, checkpoint, True, [f"{record.run_dir}/{reason}" for reason in rejected])
+    """The run with its newest checkpoint that is whole, or else the one that it was to begin from."""
+    found = Found(record)
+    for step in reversed(Checkpoints(record.run_dir, None).steps()):
+        if use(found, record.run_dir / f"checkpoint-{step}"):
+            return found
+    begun_from = record.fields.get("resume_from")
+    if begun_from is not None and not found.has_begun:
+        use(found, Path(begun_from))
+    return found
 
 
-def at_checkpoint(path: Path) -> Found:
+def at_checkpoint(resume: str, path: Path) -> Found:
     """The run of a checkpoint that was named itself; it must be whole."""
-    reason = verify(path)
+    found = Found(load(path.parent))
+    if not use(found, path) and found.refusal is None:
+        reason = found.rejected[0].partition(": ")[2]
+        instead = "another checkpoint of the run, or the run itself"
+        if reason == ALONE:
+            instead = f"model.pretrained={path} starts a fresh run with its weights"
+        raise UserError(f"resume={resume}: {reason}", right=instead)
+    steps = Checkpoints(path.parent, None).steps()
+    found.newest = bool(steps) and path.name == f"checkpoint-{steps[-1]}"
+    return found
+
+
+def use(found: Found, checkpoint: Path) -> bool:
+    """Have the run go on from the checkpoint if it can be used; if not, note why."""
+    if found.refusal is not None:
+        return False
+    try:
+        reason = why_not(checkpoint)
+    except UserError as error:
+        found.refusal = error
+        return False
     if reason is not None:
-        raise UserError(f"resume={path}: {reason}", right="another checkpoint of the run, or the run itself")
-    record = Record.load(path.parent)
-    steps = Checkpoints(record.run_dir, None).steps()
-    return Found(record, path, path.name == f"checkpoint-{steps[-1]}")
+        found.rejected.append(f"{checkpoint.name}: {reason}")
+        return False
+    state = json.loads((checkpoint / STATE).read_text(encoding="utf-8"))
+    found.checkpoint, found.step = checkpoint, int(state["run"]["step"])
+    return True
+
+
+ALONE = "it holds the model alone (args.save_only_model=true)"
+
+
+def why_not(checkpoint: Path) -> str | None:
+    """Why no run can go on from the checkpoint; None if one can.
+
+    Raises UserError for what is no damage: another release's, or one that may not be read.
+    """
+    try:
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError), (checkpoint / MANIFEST).open():
+            pass
+        reason = verify(checkpoint)
+        if reason is not None or not (checkpoint / STATE).exists():
+            return reason or ALONE
+        state = json.loads((checkpoint / STATE).read_text(encoding="utf-8"))
+        check_format(state["format"], checkpoint)
+    except PermissionError as error:
+        raise forbidden(Path(error.filename), "read") from error
+    except OSError as error:
+        return f"{Path(error.filename or checkpoint).name} cannot be read: {said(error)}"
+    except (ValueError, KeyError, TypeError):
+        return f"{STATE} is damaged"
+    return None
+
+
+def check(found: Found, resume: str, on_damage: str) -> None:
+    """Raise UserError for a run that still runs, or whose checkpoints are not what is asked for."""
+    record, run_dir = found.record, found.record.run_dir
+    if record.status == "running" and record.is_here:
+        raise UserError(
+            f"{run_dir} is still running: process {record.fields['pid']} on {record.fields['host']}",
+            right=f"let it finish, or end it: kill {record.fields['pid']} has it save its work first",
+        )
+    if found.refusal is not None:
+        raise found.refusal
+    others = "resume=null starts afresh; resume=RUN goes on with another run (trainer-cli runs lists them)"
+    if found.checkpoint is None and found.rejected:
+        count = len(found.rejected)
+        which = "the only checkpoint" if count == 1 else f"none of the {count} checkpoints"
+        end = "cannot be used" if count == 1 else "can be used"
+        raise UserError(f"{which} of {run_dir} {end}", right="\n".join([*found.rejected, others]))
+    if found.checkpoint is None and record.status == "finished":
+        raise UserError(f"{run_dir} is finished, and has no checkpoint to go on from", right=others)
+    if found.checkpoint is None and resume != "auto":
+        raise UserError(
+            f"{run_dir} has no checkpoint",
+            right=f"resume=auto starts this run again from its start;\n{others}",
+        )
+    if found.rejected and on_damage == "fail":
+        assert found.checkpoint is not None
+        raise UserError(
+            f"the newest checkpoint of {run_dir} cannot be used, and checkpoint.on_damage is fail",
+            right="\n".join(
+                [*found.rejected, f"checkpoint.on_damage=fallback goes on at {found.checkpoint.name}"]
+            ),
+        )
+
+
+def said(error: Exception) -> str:
+    """An error's own words, in a line."""
+    return (error.strerror if isinstance(error, OSError) else None) or str(error).splitlines()[0]
+
+
+def forbidden(path: Path, verb: str) -> UserError:
+    """The error for a file or directory that this user may not read, or write to."""
+    return UserError(
+        f"{path} cannot be {verb}: permission denied",
+        right="go on as the user whose run it is, or with a copy of the run's directory",
+    )

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from trainer_cli import durable
 from trainer_cli.config.errors import UserError
 
 FILE = "run.json"
@@ -71,13 +72,13 @@ class Record:
     def update(self, **fields: Any) -> None:
         """Set fields, on the disk as a whole or not at all."""
         self.fields |= fields
-        temporary = self.run_dir / f".{FILE}"
-        temporary.write_text(json.dumps(self.fields, indent=1, allow_nan=True) + "\n", encoding="utf-8")
-        os.replace(temporary, self.run_dir / FILE)
+        durable.write(self.run_dir / FILE, json.dumps(self.fields, indent=1, allow_nan=True) + "\n")
 
-    def start(self) -> None:
-        """This process now runs it."""
-        self.update(status="running", pid=os.getpid(), host=platform.node(), error=None)
+    def start(self, **fields: Any) -> None:
+        """This process now runs it, or has it run by processes that end with this one."""
+        pid = os.getpid()
+        process = {"pid": pid, "pid_start": start_of(pid), "host": platform.node()}
+        self.update(status="running", error=None, **process, **fields)
 
     def end(self, status: str, **fields: Any) -> None:
         """How the run ended: finished, preempted, failed or diverged."""
@@ -87,10 +88,20 @@ class Record:
     def status(self) -> str:
         """The status, less a claim to be running whose process is gone."""
         stated = str(self.fields.get("status"))
-        if stated != "running" or self.fields.get("host", platform.node()) != platform.node():
-            return stated
-        pid = self.fields.get("pid")
-        return stated if pid is None or is_alive(pid) else "failed"
+        return "failed" if stated == "running" and self.is_here and not self.lives else stated
+
+    @property
+    def is_here(self) -> bool:
+        """Whether this machine is the one that it was last run on."""
+        return bool(self.fields.get("host", platform.node()) == platform.node())
+
+    @property
+    def lives(self) -> bool:
+        """Whether its process is one of this machine's, and no later one of the same number."""
+        pid, start = self.fields.get("pid"), self.fields.get("pid_start")
+        if not self.is_here or pid is None or not is_alive(pid):
+            return False
+        return start is None or start == start_of(pid)
 
 
 def is_alive(pid: int) -> bool:
@@ -103,6 +114,19 @@ def is_alive(pid: int) -> bool:
         return True
     except OSError:
         return False
+
+
+def start_of(pid: int) -> str | None:
+    """What tells a process from a later one of the same number: the machine's boot, and its start in it.
+
+    None where the system does not say (it is Linux that does).
+    """
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+        return f"{boot} {stat.rpartition(')')[2].split()[19]}"
+    except OSError:
+        return None
 
 
 def now() -> datetime.datetime:
@@ -148,12 +172,21 @@ def machine() -> dict[str, Any]:
 
 
 def git_state() -> dict[str, Any] | None:
-    """Commit of the current folder's repository and whether files differ from it; None outside of one."""
+    """Commit of the current folder's repository, and what its Python files differ by; None outside of one.
+
+    `dirty` says whether tracked files were edited or Python files are untracked, `changes` is their digest.
+    """
     try:
-        commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10)
-        if commit.returncode != 0:
-            return None
-        changes = subprocess.run(["git", "status", "--porcelain"], capture_output=True, text=True, timeout=10)
-    except (OSError, subprocess.TimeoutExpired):
+        commit = git("rev-parse", "HEAD")
+        edits = git("diff", "HEAD", "--no-ext-diff", "--no-color", "--full-index")
+        untracked = git("ls-files", "--others", "--exclude-standard", "--", "*.py")
+    except (OSError, subprocess.SubprocessError):
         return None
-    return {"commit": commit.stdout.strip(), "dirty": bool(changes.stdout.strip())}
+    changes = edits + untracked
+    digest = hashlib.sha256(changes).hexdigest()[:8] if changes else None
+    return {"commit": commit.decode().strip(), "dirty": bool(changes), "changes": digest}
+
+
+def git(*words: str) -> bytes:
+    """What git prints; raises SubprocessError where it fails."""
+    return subprocess.run(["git", *words], capture_output=True, timeout=10, check=True).stdout

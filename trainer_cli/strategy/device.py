@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import os
 import platform
 from collections.abc import Callable
 from typing import Any, Literal
@@ -101,3 +102,11 @@ def has_native_bf16(device: torch.device) -> bool:
         features = torch.cpu.get_capabilities()
         return bool(features.get("avx512_bf16") or features.get("amx_bf16") or features.get("bf16"))
     return False
+
+
+def has_spare_core(device: torch.device) -> bool:
+    """Whether training on the device leaves a processor of this machine to a thread beside it."""
+    if device.type != "cpu":
+        return True
+    processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    return (os.cpu_count() or 1) > processes * torch.get_num_threads()

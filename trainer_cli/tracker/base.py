@@ -12,8 +12,8 @@ class Tracker(ABC):
     """Takes rows of numbers; only the main process has trackers."""
 
     @abstractmethod
-    def start(self, run_dir: Path, step: int) -> None:
-        """Begin, or go on after `step` updates: rows of later steps will come again."""
+    def start(self, run_dir: Path, step: int, rows: int) -> None:
+        """Begin, or go on after `step` updates and `rows` rows: those that came later will come again."""
 
     @abstractmethod
     def log(self, row: Mapping[str, Any]) -> None:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from trainer_cli.checkpoint.store import is_disk_full
 from trainer_cli.tracker.base import Tracker
+
+log = logging.getLogger(__name__)
 
 FILE = "metrics.jsonl"
 
@@ -20,25 +24,43 @@ class JsonLines(Tracker):
     def __init__(self) -> None:
         self.path = Path()
         self.resumed_at: list[dict[str, Any]] = []
+        self.waiting = b""
 
-    def start(self, run_dir: Path, step: int) -> None:
+    def start(self, run_dir: Path, step: int, rows: int) -> None:
         self.path = run_dir / FILE
-        rows = [row for row in read(self.path) if row["step"] <= step]
+        kept = read(self.path)[:rows]
         temporary = self.path.with_suffix(".jsonl.tmp")
-        temporary.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+        temporary.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
         os.replace(temporary, self.path)
-        self.resumed_at = [row for row in rows if row["step"] == step]
+        self.resumed_at = [row for row in kept if row["step"] == step]
 
     def log(self, row: Mapping[str, Any]) -> None:
         written = {name: plain(value) for name, value in row.items()}
-        # The evaluation of a step can come after its checkpoint, and then comes again after a resume.
+        # The last evaluation's row can be among those that a checkpoint counts, and then comes again.
         if written in self.resumed_at:
             return
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(written) + "\n")
+        self.waiting += json.dumps(written).encode() + b"\n"
+        if append(self.path, self.waiting):
+            self.waiting = b""
+        else:
+            log.warning("the disk has no room for a row of %s: it is written as soon as there is", self.path)
 
     def close(self) -> None:
         return
+
+
+def append(path: Path, lines: bytes) -> bool:
+    """Add lines to a file, all of them or, where the disk has no room, none; whether there was room."""
+    with path.open("ab", buffering=0) as file:
+        size = file.seek(0, os.SEEK_END)
+        try:
+            if file.write(lines) == len(lines):
+                return True
+        except OSError as error:
+            if not is_disk_full(error):
+                raise
+        file.truncate(size)
+        return False
 
 
 def plain(value: Any) -> Any:

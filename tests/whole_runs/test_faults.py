@@ -1,0 +1,62 @@
+"""A small draw of the fault battery, another one each time; `make faults` carries out all of it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from faults import damage, kills, signals
+from faults.bench import Bench, Part, carry_out_all, chosen
+
+pytestmark = pytest.mark.slow
+
+SEED = int(os.environ.get("FAULTS_SEED", time.time_ns() % 10**6))
+REPOSITORY = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory):
+    """One for all parts, as they share the undisturbed runs."""
+    return Bench(tmp_path_factory.mktemp("faults"))
+
+
+def trials(bench: Bench, part: Part, numbers: Sequence[int]) -> None:
+    """Each of them, told; fails with the commands that carry out again what went wrong."""
+    print(f"FAULTS_SEED={SEED}")
+    results = list(carry_out_all(bench, part, SEED, numbers))
+    print("\n".join(result.line for result in results))
+    wrong = [result for result in results if result.failed]
+    again = [f"python -m tests.faults {one.part} --seed {SEED} --trial {one.number}" for one in wrong]
+    assert not wrong, "\n".join([*again, *(result.line for result in wrong)])
+
+
+def test_killed_runs_end_as_if_nothing_had_been(bench):
+    trials(bench, kills.PART, chosen(SEED, kills.PART, 8))
+
+
+def test_every_kind_of_damage_is_found(bench):
+    trials(bench, damage.PART, [SEED % 3])
+
+
+def test_damaged_runs_go_on_from_what_is_whole_or_are_refused(bench):
+    kinds = list(damage.SCOPES)
+    first = 3 + SEED % 3 * len(kinds)
+    trials(bench, damage.PART, range(first, first + len(kinds)))
+
+
+def test_stopped_runs_end_as_if_nothing_had_been(bench):
+    trials(bench, signals.PART, chosen(SEED, signals.PART, 5))
+
+
+def test_full_disks_lose_nothing():
+    command = [sys.executable, "-m", "tests.faults", "full-disk", "--number", "4", "--seed", str(SEED)]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
+    print(done.stdout)
+    if "full-disk is left out" in done.stdout:
+        pytest.skip(done.stdout.splitlines()[0])
+    assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout}{done.stderr}"
