@@ -223,7 +223,7 @@ class Ending:
         """A signal ended it, after this step where it trained."""
         if self.is_main:
             steps = Checkpoints(self.record.run_dir, None).steps()
-            self.record.end("preempted", **({} if step is None else {"step": step}))
+            self._note("preempted", **({} if step is None else {"step": step}))
             at = "" if step is None else f" at step {step}"
             if not steps:
                 saved = " with no step to save"
@@ -234,6 +234,14 @@ class Ending:
             print(f"{signal.Signals(number).name}: stopped{at}{saved}", file=sys.stderr)
         return 128 + number
 
+    def _note(self, status: str, **fields: Any) -> None:
+        """Write it into run.json, if the disk has room for that; what is printed says it all the same."""
+        try:
+            self.record.end(status, **fields)
+        except OSError as error:
+            if not is_disk_full(error):
+                raise
+
     def failed(self, text: str, code: int, error: BaseException | None, status: str = "failed") -> int:
         """An error ended it; it is shown here, or by the parent that started this process."""
         log.debug("failed", exc_info=error)
@@ -241,7 +249,7 @@ class Ending:
             text = "".join(traceback.format_exception(error)) + text
         if self.is_main:
             lines = text.rstrip().splitlines()
-            self.record.end(status, error=lines[0] if status == "diverged" else lines[-1])
+            self._note(status, error=lines[0] if status == "diverged" else lines[-1])
         if "TORCHELASTIC_ERROR_FILE" in os.environ:
             record_failure(text, code)
         else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 
@@ -20,12 +20,12 @@ log = logging.getLogger(__name__)
 TRAINED = "trained.safetensors"
 """The weights that training goes on from, where model.safetensors has an average of them."""
 
-CONSEQUENCES = {
-    "model": "weights that fit are taken, the others begin anew",
-    "optimizer": "it begins anew, with what it had learned forgotten",
-    "data": "the place in the epoch is counted in other rows",
+KINDS = {
+    "model": ("another model", "weights that fit are taken, the others begin anew"),
+    "optimizer": ("another optimizer", "it begins anew, with what it had learned forgotten"),
+    "data": ("other training data", "the place in the epoch is counted in other rows"),
 }
-"""What happens where a checkpoint is of another one and `checkpoint.allow` has it."""
+"""What a checkpoint may be made with, and what follows where `checkpoint.allow` has it."""
 
 
 def restore(engine: Engine, checkpoint: Path, allow: Collection[str] = ()) -> None:
@@ -52,6 +52,8 @@ def restore(engine: Engine, checkpoint: Path, allow: Collection[str] = ()) -> No
     training = stored.training
     state.load_state_dict(training.run)
     contents.restore_schedule(engine.scheduler, optimizer, stored.scheduler, state.step)
+    if "train" in engine.args.stages and training.num_training_steps != engine.total_steps:
+        explain_schedule(engine, training.num_training_steps, stored.scheduler["state"].get("_last_lr"))
     if strategy.is_main:
         state.window.carried = dict(training.run["window"])
     if engine.scaler.is_enabled() and training.run["scaler"]:
@@ -86,19 +88,36 @@ def refuse(differing: Mapping[str, list[str]], allow: Collection[str], checkpoin
     """Raise UserError for what is not allowed to differ; say what is."""
     refused = [group for group in differing if group not in allow]
     if refused:
-        lines = [f"  {group}: {line}" for group in refused for line in shortened(differing[group])]
-        consequences = [CONSEQUENCES[group] for group in refused]
+        kinds = " and ".join(KINDS[group][0] for group in refused)
+        lines = [f"  {line}" for group in refused for line in shortened(differing[group])]
+        follows = "; ".join(KINDS[group][1] for group in refused)
         raise UserError(
-            "\n".join([f"{checkpoint} is of another {' and another '.join(refused)}", *lines]),
-            right="\n".join(
-                [
-                    f"checkpoint.allow=[{','.join(refused)}] goes on all the same: {'; '.join(consequences)}",
-                    f"model.pretrained={checkpoint} starts a fresh run with its weights",
-                ]
-            ),
+            "\n".join([f"{checkpoint} was made with {kinds}", *lines]),
+            right=f"checkpoint.allow=[{','.join(refused)}] goes on all the same: {follows}\n"
+            f"model.pretrained={checkpoint} starts a fresh run with its weights",
         )
     for group, lines in differing.items():
-        log.warning("another %s: %s (%s)", group, CONSEQUENCES[group], "; ".join(shortened(lines)))
+        kind, follows = KINDS[group]
+        log.warning("%s: %s (%s)", kind, follows, "; ".join(shortened(lines)))
+
+
+def explain_schedule(engine: Engine, planned: int, rates: Sequence[float] | None) -> None:
+    """Say by what rule the schedule of a run that is longer, or shorter, than planned goes on.
+
+    `rates` are those that it had come to.
+    """
+    if engine.schedule_steps == planned:
+        log.warning("the schedule stays that of %d updates (scheduler.on_extend=hold)", planned)
+        return
+    rate = "" if rates is None else f": the rate at step {engine.state.step} is {engine.lr:.3g}"
+    was = "" if rates is None else f" in place of {rates[0]:.3g}"
+    log.warning(
+        "the schedule is stretched from %d to %d updates (scheduler.on_extend=restretch)%s%s",
+        planned,
+        engine.schedule_steps,
+        rate,
+        was,
+    )
 
 
 def shortened(lines: list[str]) -> list[str]:

@@ -41,9 +41,10 @@ def main() -> int:
     results: list[Result] = []
     for part in parts:
         numbers = [asked.trial] if asked.trial is not None else chosen(asked.seed, part, asked.number)
-        for result in carry_out_all(Bench(folder / part.name), part, asked.seed, numbers, asked.jobs):
-            results.append(result)
-            print(result.line, flush=True)
+        with Bench(folder / part.name) as bench:
+            for result in carry_out_all(bench, part, asked.seed, numbers, asked.jobs):
+                results.append(result)
+                print(result.line, flush=True)
     print()
     for part in parts:
         of_part = [result for result in results if result.part == part.name]

@@ -11,11 +11,12 @@ import subprocess
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from trainer_cli.checkpoint import Checkpoints, verify
 
@@ -90,7 +91,8 @@ class Started:
     def kill(self) -> None:
         """As a machine that is taken away: all its processes at once."""
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGKILL)
+            if self.process.poll() is None:
+                os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait(10)
 
     def sleep(self, seconds: float) -> None:
@@ -110,14 +112,22 @@ class Started:
 
 
 class Bench:
-    """Starts runs below a folder of its own; the undisturbed ones are made once."""
+    """Starts runs below a folder of its own, and ends them with itself; undisturbed ones are made once."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.started: list[Started] = []
         self._whole: dict[tuple[str, ...], Whole] = {}
         self._locks: dict[tuple[str, ...], threading.Lock] = {}
         self._lock = threading.Lock()
         self._count = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for started in self.started:
+            started.kill()
 
     def new(self, name: str) -> Path:
         """A new, empty folder."""
@@ -146,7 +156,9 @@ class Bench:
                 stderr=err,
                 start_new_session=True,
             )
-        return Started(process, folder)
+        started = Started(process, folder)
+        self.started.append(started)
+        return started
 
     def start_counted(
         self, words: Sequence[str], outputs: Path, at: int | None = None, how: str = "before"
@@ -262,8 +274,8 @@ def check_same_end(run_dir: Path, whole: Path, *, but: Sequence[str] = ()) -> No
 
 
 def same(one: Path, other: Path) -> bool:
-    """Whether two files hold the same."""
-    return one.read_bytes() == other.read_bytes()
+    """Whether two paths are files that hold the same."""
+    return one.is_file() and other.is_file() and one.read_bytes() == other.read_bytes()
 
 
 def check_block(text: str) -> None:
@@ -313,6 +325,8 @@ def carry_out(bench: Bench, part: Part, seed: int, number: int) -> Result:
         text, failed = part.trial(bench, number, draw_for(seed, part.name, number)), False
     except Fault as fault:
         text, failed = str(fault), True
+    except Exception:  # of a run that left what no trial foresaw
+        text, failed = traceback.format_exc(), True
     return Result(part.name, number, text, failed)
 
 

@@ -37,11 +37,10 @@ BROKEN = ("empty", "half of it", "zeros alone", "missing", "random bytes", "bit 
 
 def trial(bench: Bench, number: int, draw: Random) -> str:
     """Every kind of damage by the look-up that the command line does, or one of them by the command line."""
-    recipe = RECIPES[number % len(RECIPES)]
     if number < len(RECIPES):
-        return detection(bench, recipe, draw)
-    scopes = list(SCOPES)
-    scope = scopes[number % len(scopes)]
+        return detection(bench, RECIPES[number], draw)
+    turn, index = divmod(number - len(RECIPES), len(SCOPES))
+    recipe, scope = RECIPES[turn % len(RECIPES)], list(SCOPES)[index]
     told = f"{recipe}, {scope}"
     try:
         return f"{told}: {SCOPES[scope](bench, recipe, draw)}"

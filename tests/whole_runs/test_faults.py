@@ -22,7 +22,8 @@ REPOSITORY = Path(__file__).parents[2]
 @pytest.fixture(scope="module")
 def bench(tmp_path_factory):
     """One for all parts, as they share the undisturbed runs."""
-    return Bench(tmp_path_factory.mktemp("faults"))
+    with Bench(tmp_path_factory.mktemp("faults")) as bench:
+        yield bench
 
 
 def trials(bench: Bench, part: Part, numbers: Sequence[int]) -> None:
