@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 import math
@@ -28,11 +29,13 @@ class JsonLines(Tracker):
 
     def start(self, run_dir: Path, step: int, rows: int) -> None:
         self.path = run_dir / FILE
-        kept = read(self.path)[:rows]
-        temporary = self.path.with_suffix(".jsonl.tmp")
-        temporary.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
-        os.replace(temporary, self.path)
-        self.resumed_at = [row for row in kept if row["step"] == step]
+        self.path.touch()
+        lines = self.path.read_bytes().splitlines(keepends=True)[:rows]
+        kept = [line for line in lines if line.endswith(b"\n")]
+        os.truncate(self.path, sum(map(len, kept)))
+        # Of a long run the last rows alone are looked into.
+        of_step = itertools.takewhile(lambda row: row["step"] >= step, map(json.loads, reversed(kept)))
+        self.resumed_at = [row for row in of_step if row["step"] == step]
 
     def log(self, row: Mapping[str, Any]) -> None:
         written = {name: plain(value) for name, value in row.items()}
