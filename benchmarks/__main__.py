@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-NAMES = ("startup", "overhead", "memory", "optimizers", "throughput")
+NAMES = ("startup", "overhead", "memory", "optimizers", "saving", "resume", "throughput")
 
 
 def main() -> None:

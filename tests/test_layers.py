@@ -25,6 +25,7 @@ COMMAND_LINE = (
     "plan",
     "preview",
     "preflight",
+    "trials",
     "verify",
     "self_test",
     "listing",

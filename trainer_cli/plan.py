@@ -12,6 +12,7 @@ from rich.table import Table
 
 from trainer_cli.config.compose import Composition, compose
 from trainer_cli.config.errors import RunFailed, UserError
+from trainer_cli.launch import leaving_at_signals
 from trainer_cli.runs.console import console
 
 
@@ -38,7 +39,7 @@ def print_plan(
     # One process can plan for several: only the batch depends on their number.
     single = {"name": "single", "num_processes": 1, "max_restarts": 0}
     alone = {**composition.config, "strategy": single, "tracker": {}}
-    with tempfile.TemporaryDirectory() as nowhere:
+    with leaving_at_signals(), tempfile.TemporaryDirectory() as nowhere:
         try:
             engine = runner.build(
                 alone, Path(nowhere), folders=composition.folders, choices=composition.choices

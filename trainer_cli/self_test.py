@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import re
-import signal
 import subprocess
 import sys
 import tempfile
@@ -14,13 +12,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from textwrap import indent
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from trainer_cli.checkpoint.store import Checkpoints
 from trainer_cli.config.compose import compose
 from trainer_cli.config.errors import RunFailed, UserError
-from trainer_cli.launch import SIGNALS
+from trainer_cli.launch import leaving_at_signals
 from trainer_cli.prepare import without_resume
 from trainer_cli.runs.find import all_runs
 from trainer_cli.tracker.jsonl import FILE as METRICS
@@ -172,22 +169,6 @@ def verify_resume(overrides: Sequence[str], config_dirs: Sequence[str]) -> int:
             return report_equal(straight, resumed, steps[-1])
         print(f"not equal: a run that is stopped after step {STOP} does not end as one that is not")
         return report(differing, rows, parting(straight, resumed), STOPPED)
-
-
-@contextlib.contextmanager
-def leaving_at_signals() -> Iterator[None]:
-    """Have what asks this process to end raise, as Ctrl-C does: then its run ends too, and leaves nothing."""
-
-    def leave(number: int, _: FrameType | None) -> None:
-        raise SystemExit(128 + number)
-
-    others = [number for number in SIGNALS if number != signal.SIGINT]
-    before = {number: signal.signal(number, leave) for number in others}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def changes(config: dict[str, Any]) -> list[str]:

@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
@@ -255,22 +255,22 @@ def size(directory: Path) -> int:
     return sum(path.stat().st_size for path in directory.rglob("*") if path.is_file())
 
 
-def check_same_end(run_dir: Path, whole: Path, *, but: Sequence[str] = ()) -> None:
+def check_same_end(run_dir: Path, whole: Path, *, but: Container[str] = ()) -> None:
     """Raise Fault unless a run came to the very end that the undisturbed one did, with no file more or less.
 
-    `but` are beginnings of paths that may differ.
+    `but` are the checkpoints that one of them may have alone, or otherwise.
     """
     fields = record(run_dir)
     check(fields["status"] == "finished", f"status {fields['status']}")
+    for path in run_dir.glob("checkpoint-*"):
+        reason = verify(path)
+        check(reason is None, f"{path.name}: {reason}")
     ours, theirs = files(run_dir), files(whole)
-    names = {name for name in ours.keys() | theirs.keys() if not name.startswith(tuple(but))}
+    names = {name for name in ours.keys() | theirs.keys() if name.split("/")[0] not in but}
     odd = {name for name in names if name not in ours or name not in theirs}
     check(not odd, f"files of one run alone: {sorted(odd)}")
-    for name in sorted(names - DIFFERS):
-        check(same(ours[name], theirs[name]), f"{name} differs from the undisturbed run's")
-    for path in run_dir.glob("checkpoint-*"):
-        if path.name not in but:
-            check(verify(path) is None, f"{path.name}: {verify(path)}")
+    differ = [name for name in sorted(names - DIFFERS) if not same(ours[name], theirs[name])]
+    check(not differ, f"not as in the undisturbed run: {', '.join(differ)}")
 
 
 def same(one: Path, other: Path) -> bool:

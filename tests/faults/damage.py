@@ -1,11 +1,13 @@
 """Damaged files of a run that was killed: none is loaded in silence, and the next whole checkpoint serves.
 
-Who writes a file and its entry in the manifest anew, in agreement with each other, is not found out: a digest
-is no signature.
+Not found out is who writes a file and its entry in the manifest anew, in agreement with each other, as a
+digest is no signature; nor is a digit changed in metrics.jsonl, which is in no checkpoint.
 """
 
 from __future__ import annotations
 
+import contextlib
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -248,8 +250,29 @@ def config_yaml(bench: Bench, recipe: str, draw: Random) -> str:
 
 
 def metrics(bench: Bench, recipe: str, draw: Random) -> str:
-    """Its rows are damaged."""
-    return other_file(bench, recipe, draw, "metrics.jsonl")
+    """Its rows are damaged: the model is the same, and rows that are lost are spoken of."""
+    outputs = killed(bench, recipe)
+    run_dir, whole = only_run(outputs), bench.whole(f"+recipe={recipe}", *PLAIN).run_dir
+    kind, rows = draw.choice(BROKEN), run_dir / "metrics.jsonl"
+    ANY_FILE[kind](rows, rows, draw)
+    started = go_on(bench, recipe, outputs)
+    check(started.process.returncode == 0, f"{kind}: exit code {started.process.returncode}: {started.tail}")
+    check(
+        same(run_dir / "model" / "model.safetensors", whole / "model" / "model.safetensors"), "other weights"
+    )
+    steps = [row_steps(of / "metrics.jsonl") for of in (run_dir, whole)]
+    lost = steps[0] != steps[1]
+    check(not lost or "metrics.jsonl" in started.err, f"{kind}: rows lost, saying {started.err!r}")
+    return f"{kind}: {'rows lost, and said' if lost else 'no row lost'}"
+
+
+def row_steps(path: Path) -> list[int]:
+    """The step of each row that can be read."""
+    steps = []
+    for line in path.read_bytes().splitlines():
+        with contextlib.suppress(ValueError, KeyError, TypeError):
+            steps.append(json.loads(line)["step"])
+    return steps
 
 
 SCOPES: dict[str, Callable[[Bench, str, Random], str]] = {

@@ -38,7 +38,7 @@ def trial(bench: Bench, number: int, draw: Random) -> str:
     words = [f"+recipe={recipe}", *(LONG_EVALUATIONS if moment == "evaluation" else ())]
     whole, outputs = bench.whole(*words), bench.new("signalled")
     words.append("resume=auto")
-    told = f"{recipe}, {sent.name} at its {moment}"
+    told, stops = f"{recipe}, {sent.name} at its {moment}", set()
     try:
         for _ in range(1 + (draw.random() < 0.4)):
             before = last_row_of(outputs)
@@ -48,15 +48,17 @@ def trial(bench: Bench, number: int, draw: Random) -> str:
             if code == 0:
                 break
             check_stopped(outputs, began, sent)
+            stops.add(f"checkpoint-{newest_of(outputs)}")
         anew = newest_of(outputs) == 0
         ended = bench.start(words, outputs)
         check(ended.wait() == 0, f"no resume: {ended.tail}")
         check(anew or len(runs(outputs)) == 1, "the run that was stopped was not gone on with")
         run_dir = runs(outputs)[-1]
-        # A checkpoint of the step at which it stopped takes the place of an older one.
+        # The checkpoint of the step at which it stopped takes the place of an older one, and it may be of the
+        # moment before the step's evaluation.
         own, theirs = ({path.name for path in of.glob("checkpoint-*")} for of in (run_dir, whole.run_dir))
         check(len(own) <= LIMIT + 1, f"{sorted(own)} are too many")
-        check_same_end(run_dir, whole.run_dir, but=sorted(own ^ theirs))
+        check_same_end(run_dir, whole.run_dir, but=stops | (theirs - own))
     except Fault as fault:
         raise Fault(f"{told}: {fault} [{outputs}]") from None
     return told

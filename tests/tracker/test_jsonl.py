@@ -42,7 +42,8 @@ def test_a_row_of_the_resumed_step_that_comes_again_is_there_once(tmp_path: Path
     assert write(tmp_path, evaluation, resumed_at=4, kept=3) == whole
     assert write(tmp_path, evaluation, resumed_at=4, kept=2) == whole
     other = row(4, **{"eval/loss": 2.0})
-    assert write(tmp_path, other, resumed_at=4, kept=3) == whole + b'{"step": 4, "epoch": 0.4, "eval/loss": 2.0}\n'
+    again = write(tmp_path, other, resumed_at=4, kept=3)
+    assert again == whole + b'{"step": 4, "epoch": 0.4, "eval/loss": 2.0}\n'
 
 
 def test_a_fresh_start_drops_all_rows_of_an_earlier_one(tmp_path: Path) -> None:

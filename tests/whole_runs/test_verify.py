@@ -44,7 +44,8 @@ def verdict(ended):
 
 
 def left_behind(folder):
-    return [path for path in folder.iterdir() if not path.name.startswith("__")]
+    """What is in a folder, less what Python and torch cache there."""
+    return [path for path in folder.iterdir() if not path.name.startswith(("__", "torchinductor"))]
 
 
 def test_a_run_that_can_be_stopped_is_equal_bit_for_bit(project, tmp_path):

@@ -180,9 +180,13 @@ def disagreement(record: Record, choices: Mapping[str, str]) -> str:
 
 
 def why_afresh(root: Path, choices: Mapping[str, str]) -> list[str]:
-    """Why `auto` starts a fresh run although there are others."""
+    """Why `auto` starts a fresh run although there are others, or may be."""
     newest = all_runs(root)[-1:]
-    return [f"a fresh run: {run.run_dir} was made with {disagreement(run, choices)}" for run in newest]
+    others = [f"a fresh run: {run.run_dir} was made with {disagreement(run, choices)}" for run in newest]
+    closed: list[OSError] = []
+    for _ in os.walk(root, onerror=closed.append):
+        pass
+    return others + [f"not looked into: {error.filename}, {said(error)}" for error in closed if root.exists()]
 
 
 def refuse_unknown(root: Path, newest: str) -> None:
