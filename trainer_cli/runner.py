@@ -169,7 +169,6 @@ def build(
     with stage(10, "training state"):
         if resume_from is not None:
             restore(engine, resume_from, policy.allow)
-            engine.summary["resumes"] = f"{resume_from.name} of {resume_from.parent}"
 
     with stage(11, "finalise"):
         check_engine(engine)

@@ -43,6 +43,13 @@ def test_steps_are_in_order_of_number_and_nothing_else_is_one(tmp_path: Path) ->
     assert checkpoints.steps() == [9, 20, 100]
 
 
+def test_a_damaged_step_is_written_anew(tmp_path: Path) -> None:
+    checkpoints = saved(tmp_path, 3)
+    (tmp_path / "checkpoint-3" / "weights.bin").write_bytes(b"")
+    assert verify(checkpoints.save(3, fill)) is None
+    assert [entry.name for entry in tmp_path.iterdir()] == ["checkpoint-3"]
+
+
 def test_nothing_has_the_final_name_before_all_is_written(tmp_path: Path) -> None:
     def look(directory: Path) -> None:
         fill(directory)

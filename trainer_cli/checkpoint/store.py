@@ -52,11 +52,13 @@ class Checkpoints:
         """Have `write` fill a directory, then commit it under its final name; `pause` comes between the work.
 
         A crash at any moment leaves either no checkpoint of this step or a whole one. A step that is
-        committed already is left as it is.
+        committed already is left as it is, but for a damaged one.
         """
         final = self.path(step)
         if final.exists():
-            return final
+            if verify(final) is None:
+                return final
+            self._discard(final)
         with self._unfinished(final.name) as unfinished:
             write(unfinished)
             write_manifest(unfinished, pause)
