@@ -21,6 +21,7 @@ COMMAND_LINE = (
     "start",
     "rank",
     "launch",
+    "signals",
     "sweep",
     "plan",
     "preview",

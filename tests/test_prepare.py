@@ -54,7 +54,7 @@ def save(run_dir: Path, step: int, state: Any = None) -> Path:
         if text:
             (directory / STATE).write_text(json.dumps(text))
 
-    return Checkpoints(run_dir, None).save(step, write)
+    return Checkpoints(run_dir, None).save(step, 0, write)
 
 
 def made(*words: str, steps: tuple[int, ...] = (10, 20, 30), status: str = "preempted") -> Path:
@@ -370,7 +370,7 @@ def not_json(run_dir: Path) -> str:
     checkpoint = run_dir / "checkpoint-30"
     (checkpoint / MANIFEST).unlink()
     (checkpoint / STATE).write_text("{")
-    write_manifest(checkpoint)
+    write_manifest(checkpoint, 30)
     return str(checkpoint)
 
 

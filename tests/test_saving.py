@@ -49,9 +49,9 @@ def test_what_training_changes_meanwhile_is_not_in_it(tmp_path: Path) -> None:
     def held_back(engine: Engine) -> threading.Event:
         gate, fill = threading.Event(), engine.checkpoints.save
 
-        def wait(step, write, pause):  # type: ignore[no-untyped-def]
+        def wait(step, size, write, pause):  # type: ignore[no-untyped-def]
             assert gate.wait(60)
-            return fill(step, write, pause)
+            return fill(step, size, write, pause)
 
         engine.checkpoints.save = wait  # type: ignore[method-assign]
         return gate
@@ -115,9 +115,12 @@ def test_an_error_ends_training_at_the_next_step(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("policy", ["stop", "continue"])
 def test_a_disk_without_room(tmp_path: Path, policy: str) -> None:
-    with built(tmp_path, *GIVEN, f"checkpoint.on_full={policy}") as engine:
-        room = iter([10**12, 10**12, *itertools.repeat(1000, 100)])
-        engine.checkpoints.room = lambda: next(room)  # type: ignore[method-assign]
+    words = (*GIVEN, "checkpoint.async_save=false", f"checkpoint.on_full={policy}")
+    with built(tmp_path, *words) as engine:
+        full = 1000
+        engine.checkpoints.room = lambda: (  # type: ignore[method-assign]
+            full if engine.training and engine.state.step > 4 else 10**12
+        )
         if policy == "stop":
             with pytest.raises(DiskFull, match="checkpoint-6"):
                 runner.run(engine)

@@ -22,7 +22,7 @@ def make_run(root: Path, *steps: int) -> Record:
             (directory / "model.safetensors").write_bytes(b"w" * 1000 * step)
             (directory / "state.json").write_text("{}")
 
-        Checkpoints(record.run_dir, None).save(step, fill)
+        Checkpoints(record.run_dir, None).save(step, 0, fill)
     return record
 
 

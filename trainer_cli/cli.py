@@ -160,16 +160,23 @@ def welcome(line: CommandLine, _: Sequence[str]) -> int:
 def run(line: CommandLine, argv: Sequence[str]) -> int:
     """Train and evaluate, as the configuration says."""
     from trainer_cli import prepare, start
+    from trainer_cli.signals import EarlySignals, Stopped
     from trainer_cli.sweep import run_sweep
 
     if line.multirun:
         return run_sweep(line.words, line.config_dirs, argv, line.traceback)
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         return start.execute_under_launcher(line.words, line.config_dirs, argv, line.traceback)
-    prepared = prepare.prepare(line.words, line.config_dirs, argv)
-    for note in prepared.notes:
-        print(note, file=sys.stderr)
-    return 0 if prepared.done else start.execute(prepared, line.traceback)
+    early = EarlySignals()
+    early.watch()
+    try:
+        with early.held():  # a run's directory is made whole, or not at all
+            prepared = prepare.prepare(line.words, line.config_dirs, argv)
+        for note in prepared.notes:
+            print(note, file=sys.stderr)
+        return 0 if prepared.done else start.execute(prepared, line.traceback)
+    except Stopped as stopped:
+        return start.stopped(prepared.run_dir, stopped.number)
 
 
 def plan(line: CommandLine, _: Sequence[str]) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import json
 import logging
@@ -12,10 +11,12 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
+
+from trainer_cli.signals import SIGNALS
 
 
 @dataclass(frozen=True)
@@ -26,9 +27,6 @@ class Failure:
     exit_code: int
     message: str
 
-
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
-"""What asks a run to save its work and end: Ctrl-C, a scheduler's end, and its warning before that."""
 
 DAY = 24 * 60 * 60
 """In seconds."""
@@ -94,22 +92,6 @@ def run_alone(command: Sequence[str]) -> int:
     before = {number: signal.signal(number, hand_on) for number in SIGNALS}
     try:
         return process.wait()
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-@contextlib.contextmanager
-def leaving_at_signals() -> Iterator[None]:
-    """Have the other signals raise as Ctrl-C does, for work that leaves nothing behind however it ends."""
-
-    def leave(number: int, _: FrameType | None) -> None:
-        raise SystemExit(128 + number)
-
-    others = [number for number in SIGNALS if number != signal.SIGINT]
-    before = {number: signal.signal(number, leave) for number in others}
-    try:
-        yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

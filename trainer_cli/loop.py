@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from trainer_cli import nonfinite
+from trainer_cli.checkpoint.contents import generator_state, restore_generators
 from trainer_cli.config.errors import UserError
 from trainer_cli.data.loader import EvalLoader, GlobalBatch, MicroBatch
 from trainer_cli.engine import Engine, Row
@@ -252,9 +253,11 @@ def evaluate_in_training(engine: Engine) -> None:
     """
     args, state = engine.args, engine.state
     state.evaluation_due = True
+    generators = generator_state(engine.strategy.device)
     try:
         row = evaluate(engine)
     except BrokenOff:
+        restore_generators(generators, engine.strategy.device)
         interrupt(engine)
         return
     state.evaluation_due = False

@@ -12,8 +12,8 @@ from rich.table import Table
 
 from trainer_cli.config.compose import Composition, compose
 from trainer_cli.config.errors import RunFailed, UserError
-from trainer_cli.launch import leaving_at_signals
 from trainer_cli.runs.console import console
+from trainer_cli.signals import leaving_at_signals
 
 
 def print_plan(

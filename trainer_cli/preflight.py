@@ -18,15 +18,9 @@ from typing import Any
 
 from trainer_cli.config.compose import Composition, dump, load
 from trainer_cli.config.errors import RunFailed, UserError
-from trainer_cli.launch import (
-    SIGNALS,
-    die_with_parent,
-    launch,
-    leaving_at_signals,
-    record_failure,
-    run_alone,
-)
+from trainer_cli.launch import die_with_parent, launch, record_failure, run_alone
 from trainer_cli.runs.record import CONFIG
+from trainer_cli.signals import SIGNALS, leaving_at_signals
 from trainer_cli.start import process_count
 
 PROGRESS = "trainer_cli.callbacks.Progress"

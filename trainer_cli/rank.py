@@ -21,17 +21,15 @@ from rich.table import Table
 from trainer_cli.checkpoint.store import Checkpoints, is_disk_full
 from trainer_cli.config.compose import load
 from trainer_cli.config.errors import DiskFull, Diverged, RunFailed, UserError
-from trainer_cli.launch import SIGNALS, die_with_parent, record_failure
+from trainer_cli.launch import die_with_parent, record_failure
 from trainer_cli.runs.console import console
 from trainer_cli.runs.record import CONFIG, Record
+from trainer_cli.signals import ONE_SIGNAL, SIGNALS, EarlySignals, Stopped
 
 if TYPE_CHECKING:
     from trainer_cli.engine import Engine
 
 log = logging.getLogger("trainer_cli")
-
-ONE_SIGNAL = 1.0
-"""Seconds within which signals are one: Ctrl-C comes to a rank from the terminal and from its launcher."""
 
 
 def main() -> int:
@@ -57,8 +55,8 @@ def execute(run_dir: Path, show_traceback: bool) -> int:
     """Carry out the run of this directory in this process; returns the exit code."""
     record = Record.load(run_dir)
     is_main = os.environ.get("RANK", "0") == "0"
-    ending = Ending(record, is_main)
     early = EarlySignals()
+    ending = Ending(record, is_main, early)
     try:
         early.watch()
         sys.path[:0] = [folder for folder in record.fields["project"] if folder not in sys.path]
@@ -81,48 +79,6 @@ def execute(run_dir: Path, show_traceback: bool) -> int:
         return ending.failed(f"the run failed: {error}", 1, error)
     finally:
         early.unwatch()
-
-
-class Stopped(KeyboardInterrupt):
-    """A signal came where there is no step to end."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__()
-        self.number = number
-
-
-class EarlySignals:
-    """Signals that come before there is a step to end raise Stopped, wherever the process is.
-
-    Libraries catch what is raised while they are imported, and that too: `came` remembers it.
-    """
-
-    def __init__(self) -> None:
-        self.came: int | None = None
-        self.when = 0.0
-        self.before: dict[int, Any] = {}
-
-    def watch(self) -> None:
-        """Answer the signals from here on."""
-        self.before = {number: signal.signal(number, self.stop) for number in SIGNALS}
-
-    def unwatch(self) -> None:
-        """Leave them to who answered them before."""
-        for number, handler in self.before.items():
-            signal.signal(number, handler)
-
-    def stop(self, number: int, _: FrameType | None) -> None:
-        """The handler; a second signal leaves at once."""
-        if self.came is None:
-            self.came, self.when = number, time.monotonic()
-            raise Stopped(number)
-        if time.monotonic() - self.when > ONE_SIGNAL:
-            os._exit(128 + number)
-
-    def stop_if_came(self) -> None:
-        """Raise once more what may have been caught on its way."""
-        if self.came is not None:
-            raise Stopped(self.came)
 
 
 def carry_out(config: Mapping[str, Any], run_dir: Path, ending: Ending, early: EarlySignals) -> int:
@@ -188,23 +144,25 @@ def signals(engine: Engine, early: EarlySignals) -> Iterator[None]:
         else:
             early.stop(number, frame)
 
-    before = {number: signal.signal(number, ask) for number in SIGNALS}
+    for number in SIGNALS:
+        signal.signal(number, ask)
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        early.answer()
 
 
 class Ending:
     """How the run ends: in run.json, on the screen and as an exit code."""
 
-    def __init__(self, record: Record, is_main: bool) -> None:
+    def __init__(self, record: Record, is_main: bool, early: EarlySignals) -> None:
         self.record = record
         self.is_main = is_main
+        self.early = early
 
     def finished(self, engine: Engine, results: Mapping[str, float]) -> int:
         """Every stage was carried out."""
+        self.early.end()
         if self.is_main:
             clean = {name: value if math.isfinite(value) else None for name, value in results.items()}
             best = engine.state.best_metric
@@ -221,6 +179,7 @@ class Ending:
 
     def interrupted(self, number: int, step: int | None = None) -> int:
         """A signal ended it, after this step where it trained."""
+        self.early.end()
         if self.is_main:
             steps = Checkpoints(self.record.run_dir, None).steps()
             self._note("preempted", **({} if step is None else {"step": step}))
@@ -244,6 +203,7 @@ class Ending:
 
     def failed(self, text: str, code: int, error: BaseException | None, status: str = "failed") -> int:
         """An error ended it; it is shown here, or by the parent that started this process."""
+        self.early.end()
         log.debug("failed", exc_info=error)
         if error is not None:
             text = "".join(traceback.format_exception(error)) + text

@@ -19,11 +19,11 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from trainer_cli import loop
 from trainer_cli.callbacks import Callback
-from trainer_cli.checkpoint import Checkpoints
+from trainer_cli.checkpoint import Checkpoints, verify
 from trainer_cli.checkpoint.contents import planned_steps
 from trainer_cli.checkpoint.saver import Saver
 from trainer_cli.checks import check_engine, check_inputs
-from trainer_cli.config.errors import UserError
+from trainer_cli.config.errors import RunFailed, UserError
 from trainer_cli.config.instantiate import check_targets, instantiate, instantiate_named
 from trainer_cli.config.schema import STRATEGIES, Args, Checkpoint
 from trainer_cli.data.build import build_loaders, count_steps, needed_splits
@@ -41,6 +41,7 @@ from trainer_cli.optim import Modal, check_hyperparameters, parameter_groups
 from trainer_cli.optim.averaging import Averaging, ExponentialAverage, OptimizerAveraging
 from trainer_cli.predict import predict
 from trainer_cli.restore import restore
+from trainer_cli.saving import SMALL_FILES
 from trainer_cli.seed import demand_determinism, seed_everything
 from trainer_cli.strategy import build_strategy
 from trainer_cli.strategy.device import autocast, has_spare_core, keep_freed_memory, loss_scaler, set_tf32
@@ -216,14 +217,26 @@ def run_train(engine: Engine) -> Row:
     best = engine.state.best_step
     if engine.args.load_best_model_at_end and best not in (None, engine.state.step):
         engine.strategy.barrier()  # the main process has written it by then
-        storage.load(engine.module, engine.checkpoints.path(best))
+        load_best(engine, engine.checkpoints.path(best))
         engine.evaluation = None
     if engine.strategy.is_main:
+        size = SMALL_FILES + sum(parameter.nbytes for parameter in engine.module.parameters())
         engine.checkpoints.replace(
-            "model", lambda directory: storage.save(engine.module, engine.tokenizer, directory)
+            "model", size, lambda directory: storage.save(engine.module, engine.tokenizer, directory)
         )
     updates = engine.state.step - first_step
     return {"train/seconds": seconds, "train/updates_per_second": updates / seconds if seconds else 0.0}
+
+
+def load_best(engine: Engine, checkpoint: Path) -> None:
+    """Put the best model in place; raises RunFailed where its checkpoint was damaged since."""
+    reason = verify(checkpoint)
+    if reason is not None:
+        raise RunFailed(
+            f"the best model is in {checkpoint}, which is damaged: {reason}",
+            right="resume=latest args.load_best_model_at_end=false ends with the last model",
+        )
+    storage.load(engine.module, checkpoint)
 
 
 @contextlib.contextmanager

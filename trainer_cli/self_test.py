@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 from trainer_cli.checkpoint.store import Checkpoints
 from trainer_cli.config.compose import compose
 from trainer_cli.config.errors import RunFailed, UserError
-from trainer_cli.launch import leaving_at_signals
 from trainer_cli.prepare import without_resume
 from trainer_cli.runs.find import all_runs
+from trainer_cli.signals import leaving_at_signals
 from trainer_cli.tracker.jsonl import FILE as METRICS
 from trainer_cli.tracker.jsonl import read
 

@@ -12,6 +12,7 @@ from typing import Any
 from trainer_cli.config.errors import UserError
 from trainer_cli.prepare import Prepared, prepare, take_back
 from trainer_cli.runs.record import Record
+from trainer_cli.signals import SIGNALS
 
 
 def execute(prepared: Prepared, traceback: bool, apart: bool = False) -> int:
@@ -64,7 +65,7 @@ def execute_ranks(run_dir: Path, strategy: Mapping[str, Any], traceback: bool) -
     """Start the processes of a run and wait for them; the first failure is shown once."""
     from torch.distributed.elastic.multiprocessing.api import SignalException
 
-    from trainer_cli.launch import SIGNALS, launch
+    from trainer_cli.launch import launch
 
     command, count = rank_command(run_dir, traceback), process_count(strategy)
     try:
@@ -85,7 +86,7 @@ def execute_ranks(run_dir: Path, strategy: Mapping[str, Any], traceback: bool) -
 
 def execute_alone(run_dir: Path, traceback: bool) -> int:
     """Run it in a process of its own and wait for it."""
-    from trainer_cli.launch import SIGNALS, run_alone
+    from trainer_cli.launch import run_alone
 
     code = run_alone(rank_command(run_dir, traceback))
     if code < 0 and -code in SIGNALS:  # before it had begun
@@ -94,6 +95,15 @@ def execute_alone(run_dir: Path, traceback: bool) -> int:
         report_failure(run_dir, f"the run failed: its process was killed by {signal.Signals(-code).name}")
         return 1
     return code
+
+
+def stopped(run_dir: Path, number: int) -> int:
+    """A signal came before the run's process could answer it; the exit code."""
+    record = Record.load(run_dir)
+    if record.fields["status"] == "running":
+        record.end("preempted")
+        print(f"{signal.Signals(number).name}: stopped before it began", file=sys.stderr)
+    return 0 if record.fields["status"] == "finished" else 128 + number
 
 
 def report_failure(run_dir: Path, text: str) -> None:

@@ -24,12 +24,12 @@ def fill(directory: Path) -> None:
 def saved(run_dir: Path, *steps: int, limit: int | None = None) -> Checkpoints:
     checkpoints = Checkpoints(run_dir, limit)
     for step in steps:
-        checkpoints.save(step, fill)
+        checkpoints.save(step, 0, fill)
     return checkpoints
 
 
 def test_a_saved_checkpoint_is_whole(tmp_path: Path) -> None:
-    path = Checkpoints(tmp_path, None).save(12, fill)
+    path = Checkpoints(tmp_path, None).save(12, 0, fill)
     assert path == tmp_path / "checkpoint-12"
     assert verify(path) is None
     assert [entry.name for entry in tmp_path.iterdir()] == ["checkpoint-12"]
@@ -46,8 +46,20 @@ def test_steps_are_in_order_of_number_and_nothing_else_is_one(tmp_path: Path) ->
 def test_a_damaged_step_is_written_anew(tmp_path: Path) -> None:
     checkpoints = saved(tmp_path, 3)
     (tmp_path / "checkpoint-3" / "weights.bin").write_bytes(b"")
-    assert verify(checkpoints.save(3, fill)) is None
+    assert verify(checkpoints.save(3, 0, fill)) is None
     assert [entry.name for entry in tmp_path.iterdir()] == ["checkpoint-3"]
+
+
+@pytest.mark.parametrize("kind", ["file", "link", "broken link"])
+def test_what_is_no_checkpoint_gives_way_to_one(tmp_path: Path, kind: str) -> None:
+    checkpoints = saved(tmp_path, 1, 2)
+    if kind == "file":
+        checkpoints.path(3).write_text("")
+    else:
+        checkpoints.path(3).symlink_to(checkpoints.path(1) if kind == "link" else tmp_path / "nowhere")
+    assert verify(checkpoints.save(3, 0, fill)) is None
+    assert checkpoints.newest() == (checkpoints.path(3), [])
+    assert verify(checkpoints.path(1)) is None
 
 
 def test_nothing_has_the_final_name_before_all_is_written(tmp_path: Path) -> None:
@@ -55,7 +67,7 @@ def test_nothing_has_the_final_name_before_all_is_written(tmp_path: Path) -> Non
         fill(directory)
         assert Checkpoints(tmp_path, None).steps() == []
 
-    saved_path = Checkpoints(tmp_path, None).save(1, look)
+    saved_path = Checkpoints(tmp_path, None).save(1, 0, look)
     assert saved_path.is_dir()
 
 
@@ -77,7 +89,7 @@ def test_a_writer_that_raises_leaves_nothing(
 
     checkpoints = saved(tmp_path, 1)
     with pytest.raises(seen):
-        checkpoints.save(2, fail)
+        checkpoints.save(2, 0, fail)
     assert [entry.name for entry in tmp_path.iterdir()] == ["checkpoint-1"]
 
 
@@ -87,7 +99,7 @@ def test_a_committed_step_is_not_written_again(tmp_path: Path) -> None:
     def never(_: Path) -> None:
         raise AssertionError("written again")
 
-    assert checkpoints.save(3, never) == tmp_path / "checkpoint-3"
+    assert checkpoints.save(3, 0, never) == tmp_path / "checkpoint-3"
     assert verify(tmp_path / "checkpoint-3") is None
 
 

@@ -19,7 +19,7 @@ def save(record: Record, step: int) -> None:
         (directory / "weights").write_bytes(b"1234")
         (directory / STATE).write_text(json.dumps({"format": FORMAT, "run": {"step": step}}))
 
-    Checkpoints(record.run_dir, None).save(step, fill)
+    Checkpoints(record.run_dir, None).save(step, 0, fill)
 
 
 def make_run(root: Path, created: str, *steps: int, name: str = "run", **choices: str) -> Record:

@@ -57,8 +57,7 @@ class Saver:
 
         def work() -> None:
             try:
-                self._check_room(step, size)
-                path = self.checkpoints.save(step, write, self._pause)
+                path = self.checkpoints.save(step, size, write, self._pause)
                 self.checkpoints.rotate(protected)
                 self._committed = path
             except BaseException as error:
@@ -96,11 +95,6 @@ class Saver:
         self._awaited.set()
         thread.join()
         self._thread = None
-
-    def _check_room(self, step: int, size: int) -> None:
-        path, free = self.checkpoints.path(step), self.checkpoints.room()
-        if size > free and not path.exists():
-            raise DiskFull.at(path, size, free)
 
 
 def no_pause() -> None:

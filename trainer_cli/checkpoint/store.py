@@ -9,8 +9,9 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from trainer_cli.config.errors import DiskFull, UserError
 
@@ -18,6 +19,8 @@ MANIFEST = "manifest.json"
 STATE = "state.json"
 FORMAT = 3
 """Of state.json; a checkpoint of another one is refused."""
+
+MANIFEST_FORMAT = 2
 
 PIECE = 4 << 20
 """Bytes that are read at a time: some milliseconds of work."""
@@ -47,29 +50,29 @@ class Checkpoints:
         return sorted(int(match[1]) for match in names if match)
 
     def save(
-        self, step: int, write: Callable[[Path], None], pause: Callable[[], None] = lambda: None
+        self, step: int, size: int, write: Callable[[Path], None], pause: Callable[[], None] = lambda: None
     ) -> Path:
-        """Have `write` fill a directory, then commit it under its final name; `pause` comes between the work.
+        """Have `write` fill a directory with about `size` bytes, then commit it under its final name.
 
         A crash at any moment leaves either no checkpoint of this step or a whole one. A step that is
-        committed already is left as it is, but for a damaged one.
+        committed already is left as it is, but for a damaged one. `pause` comes between pieces of the work.
         """
         final = self.path(step)
-        if final.exists():
+        if os.path.lexists(final):
             if verify(final) is None:
                 return final
             self._discard(final)
-        with self._unfinished(final.name) as unfinished:
+        with self._unfinished(final.name, size) as unfinished:
             write(unfinished)
-            write_manifest(unfinished, pause)
+            write_manifest(unfinished, step, pause)
             os.rename(unfinished, final)
         sync(self.run_dir)
         return final
 
-    def replace(self, name: str, write: Callable[[Path], None]) -> Path:
+    def replace(self, name: str, size: int, write: Callable[[Path], None]) -> Path:
         """Have `write` fill a directory that then stands in the place of an older one of this name."""
         final = self.run_dir / name
-        with self._unfinished(name) as unfinished:
+        with self._unfinished(name, size) as unfinished:
             write(unfinished)
             for path in unfinished.rglob("*"):
                 sync(path)
@@ -92,26 +95,30 @@ class Checkpoints:
         return shutil.disk_usage(self.run_dir).free
 
     @contextlib.contextmanager
-    def _unfinished(self, name: str) -> Iterator[Path]:
+    def _unfinished(self, name: str, size: int) -> Iterator[Path]:
         """A new directory to be filled, of which an error leaves nothing; raises DiskFull for a full disk."""
         path = self.run_dir / f"{UNFINISHED}{name}"
         shutil.rmtree(path, ignore_errors=True)
+        if (room := self.room()) < size:
+            raise DiskFull.at(self.run_dir / name, size, room)
         try:
             path.mkdir()
             yield path
         except BaseException as error:
             shutil.rmtree(path, ignore_errors=True)
             if is_disk_full(error):
-                raise DiskFull.at(self.run_dir / name) from error
+                raise DiskFull.at(self.run_dir / name, size, self.room()) from error
             raise
 
     def _discard(self, path: Path) -> None:
-        """Delete a directory, of which a crash leaves nothing that looks like one."""
-        if path.exists():
+        """Delete what stands there, of which a crash leaves nothing that looks like a checkpoint."""
+        if path.is_dir() and not path.is_symlink():
             doomed = self.run_dir / f"{UNFINISHED}old-{path.name}"
             shutil.rmtree(doomed, ignore_errors=True)
             os.rename(path, doomed)
             shutil.rmtree(doomed)
+        else:
+            path.unlink(missing_ok=True)
 
     def newest(self) -> tuple[Path | None, list[str]]:
         """The newest checkpoint that is whole, and why each newer one was rejected."""
@@ -129,15 +136,17 @@ class Checkpoints:
             shutil.rmtree(path)
 
 
-def write_manifest(directory: Path, pause: Callable[[], None] = lambda: None) -> None:
+def write_manifest(directory: Path, step: int, pause: Callable[[], None] = lambda: None) -> None:
     """Size and SHA-256 of every file, written last; everything is on the disk when this returns."""
     files = {}
     for path in sorted(path for path in directory.rglob("*") if path.is_file()):
         sync(path)
         name = path.relative_to(directory).as_posix()
         files[name] = {"size": path.stat().st_size, "sha256": digest(path, pause)}
+    content = {"format": MANIFEST_FORMAT, "step": step, "files": files}
     manifest = directory / MANIFEST
-    manifest.write_text(json.dumps({"format": 1, "files": files}, indent=1), encoding="utf-8")
+    text = json.dumps({**content, "sha256": digest_of(content)}, indent=1)
+    manifest.write_text(text, encoding="utf-8")
     sync(manifest)
     sync(directory)
 
@@ -146,21 +155,33 @@ def verify(directory: Path) -> str | None:
     """Why the checkpoint cannot be used, in a few words; None when every file is as it was written."""
     try:
         manifest = json.loads((directory / MANIFEST).read_text(encoding="utf-8"))
-        files = [(name, entry["size"], entry["sha256"]) for name, entry in manifest["files"].items()]
+        own = manifest.pop("sha256")
+        step, files = manifest["step"], manifest["files"]
     except OSError:
         return f"{MANIFEST} is missing"
     except (ValueError, KeyError, TypeError, AttributeError):
         return f"{MANIFEST} is damaged"
-    for name, expected_size, expected_digest in files:
+    if manifest.get("format") != MANIFEST_FORMAT:
+        return f"{MANIFEST} is of format {manifest.get('format')}, which this release does not read"
+    if digest_of(manifest) != own:
+        return f"{MANIFEST} is damaged"
+    if NAME.fullmatch(directory.name) and directory.name != f"checkpoint-{step}":
+        return f"it is checkpoint-{step} under another name"
+    for name, entry in files.items():
         path = directory / name
         if not path.is_file():
             return f"{name} is missing"
         size = path.stat().st_size
-        if size != expected_size:
-            return f"{name} has {size} bytes, not {expected_size}"
-        if digest(path) != expected_digest:
+        if size != entry["size"]:
+            return f"{name} has {size} bytes, not {entry['size']}"
+        if digest(path) != entry["sha256"]:
             return f"{name} has changed since it was written (SHA-256)"
     return None
+
+
+def digest_of(content: Mapping[str, Any]) -> str:
+    """SHA-256 of a JSON object's values, in hex."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def is_disk_full(error: BaseException) -> bool:

@@ -62,11 +62,10 @@ class DiskFull(RunFailed):
     def at(cls, path: Path, need: int | None = None, free: int | None = None) -> DiskFull:
         """The error for a file or directory, with what it needs and what there is in bytes where known."""
         counts = "" if need is None or free is None else f": it needs {megabytes(need)} of {megabytes(free)}"
-        return cls(
-            f"the disk has no room for {path}{counts}",
-            right="what was saved before is whole: with more room, resume=latest goes on from it;\n"
-            "checkpoint.on_full=continue trains on without the checkpoints that find no room",
-        )
+        right = "what was saved before is whole: with more room, resume=latest goes on from it"
+        if path.name.startswith("checkpoint-"):
+            right += ";\ncheckpoint.on_full=continue trains on without the checkpoints that find no room"
+        return cls(f"the disk has no room for {path}{counts}", right=right)
 
 
 def megabytes(size: int) -> str:

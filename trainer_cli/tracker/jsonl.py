@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import logging
 import math
@@ -11,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from trainer_cli import durable
 from trainer_cli.checkpoint.store import is_disk_full
 from trainer_cli.tracker.base import Tracker
 
@@ -31,11 +31,19 @@ class JsonLines(Tracker):
         self.path = run_dir / FILE
         self.path.touch()
         lines = self.path.read_bytes().splitlines(keepends=True)[:rows]
-        kept = [line for line in lines if line.endswith(b"\n")]
-        os.truncate(self.path, sum(map(len, kept)))
-        # Of a long run the last rows alone are looked into.
-        of_step = itertools.takewhile(lambda row: row["step"] >= step, map(json.loads, reversed(kept)))
-        self.resumed_at = [row for row in of_step if row["step"] == step]
+        kept = [line for line in lines if looks_whole(line)]
+        if len(kept) < rows:
+            log.warning("%s is damaged: %d of its %d rows are left", self.path, len(kept), rows)
+        if kept == lines:
+            os.truncate(self.path, sum(map(len, kept)))
+        else:
+            durable.write(self.path, b"".join(kept).decode())
+        self.resumed_at = []
+        for line in reversed(kept):  # of a long run the last rows alone are looked into
+            row = json.loads(line)
+            if row["step"] < step:
+                break
+            self.resumed_at += [row] if row["step"] == step else []
 
     def log(self, row: Mapping[str, Any]) -> None:
         written = {name: plain(value) for name, value in row.items()}
@@ -50,6 +58,17 @@ class JsonLines(Tracker):
 
     def close(self) -> None:
         return
+
+
+def looks_whole(line: bytes) -> bool:
+    """Whether it is a row from its first byte to its last."""
+    if not (line.startswith(b'{"step": ') and line.endswith(b"}\n")):
+        return False
+    try:
+        json.loads(line)
+    except ValueError:
+        return False
+    return True
 
 
 def append(path: Path, lines: bytes) -> bool:
