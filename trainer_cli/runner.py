@@ -41,7 +41,7 @@ from trainer_cli.optim import Modal, check_hyperparameters, parameter_groups
 from trainer_cli.optim.averaging import Averaging, ExponentialAverage, OptimizerAveraging
 from trainer_cli.predict import predict
 from trainer_cli.restore import restore
-from trainer_cli.saving import SMALL_FILES
+from trainer_cli.saving import small_files
 from trainer_cli.seed import demand_determinism, seed_everything
 from trainer_cli.strategy import build_strategy
 from trainer_cli.strategy.device import autocast, has_spare_core, keep_freed_memory, loss_scaler, set_tf32
@@ -220,7 +220,7 @@ def run_train(engine: Engine) -> Row:
         load_best(engine, engine.checkpoints.path(best))
         engine.evaluation = None
     if engine.strategy.is_main:
-        size = SMALL_FILES + sum(parameter.nbytes for parameter in engine.module.parameters())
+        size = small_files(engine) + sum(parameter.nbytes for parameter in engine.module.parameters())
         engine.checkpoints.replace(
             "model", size, lambda directory: storage.save(engine.module, engine.tokenizer, directory)
         )

@@ -17,8 +17,8 @@ from trainer_cli.model import storage
 from trainer_cli.restore import TRAINED
 from trainer_cli.tracker.jsonl import FILE as METRICS
 
-SMALL_FILES = 1 << 20
-"""Bytes that a checkpoint may have beside its tensors: a tokenizer, and what is written as text."""
+SMALL_FILES, OF_A_TOKEN = 64 << 10, 64
+"""Bytes of what a checkpoint has beside its tensors: of text, and of a tokenizer for each of its tokens."""
 
 
 def save(engine: Engine) -> None:
@@ -76,7 +76,13 @@ def contents_of(engine: Engine, training: contents.TrainingState) -> tuple[Calla
 
     parts = (kept, trained or {}, packed.tensors if packed else {})
     tensors = {id(tensor): tensor.nbytes for part in parts for tensor in part.values()}
-    return write, sum(tensors.values()) + SMALL_FILES
+    text = len(packed.text) if packed else 0
+    return write, sum(tensors.values()) + text + small_files(engine)
+
+
+def small_files(engine: Engine) -> int:
+    """About how many bytes a model's directory has beside its weights."""
+    return SMALL_FILES + (0 if engine.tokenizer is None else OF_A_TOKEN * len(engine.tokenizer))
 
 
 def deliver(engine: Engine) -> None:

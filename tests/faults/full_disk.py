@@ -139,7 +139,7 @@ def check_ended(started: Started, outputs: Path, whole: Whole, on_full: str) -> 
     check(started.process.returncode in (1, 2), f"exit code {started.process.returncode}: {started.tail}")
     check_block(started.err)
     check("Logging error" not in started.err, f"errors of the log: {started.tail}")
-    last = started.err.strip().split("\n\n")[-1]
+    last = started.err[started.err.rindex("error: ") :].strip()
     check(str(outputs) in last, f"no path in {last!r}")
     if "checkpoint-" in last:
         check(re.search(r"\d [kMG]?B\b", last), f"no need in {last!r}")

@@ -37,8 +37,8 @@ class Saver:
         self.checkpoints = checkpoints
         self.in_background = in_background
         self.on_full = on_full
+        self.spare = spare
         self._awaited = threading.Event()
-        self._pause = unhurried(self._awaited) if in_background and not spare else no_pause
         self._thread: threading.Thread | None = None
         self._committed: Path | None = None
         self._error: BaseException | None = None
@@ -56,8 +56,9 @@ class Saver:
         """
 
         def work() -> None:
+            pause = unhurried(self._awaited) if self.in_background and not self.spare else no_pause
             try:
-                path = self.checkpoints.save(step, size, write, self._pause)
+                path = self.checkpoints.save(step, size, write, pause)
                 self.checkpoints.rotate(protected)
                 self._committed = path
             except BaseException as error:
@@ -102,15 +103,16 @@ def no_pause() -> None:
 
 
 def unhurried(awaited: threading.Event) -> Callable[[], None]:
-    """A pause after a piece of work, so long that the work takes its SHARE of the time until it is awaited.
+    """A pause after a piece of this thread's work: so long that it takes its SHARE of a processor.
 
-    To lower the thread's priority would be no way: training would wait for it whenever it has Python's lock.
+    Where the work is awaited there is none. To lower the thread's priority would be no way: training would
+    wait for it whenever it has Python's lock.
     """
-    since = time.monotonic()
+    since = time.thread_time()
 
     def pause() -> None:
         nonlocal since
-        awaited.wait((time.monotonic() - since) * (1 / SHARE - 1))
-        since = time.monotonic()
+        awaited.wait((time.thread_time() - since) * (1 / SHARE - 1))
+        since = time.thread_time()
 
     return pause

@@ -51,9 +51,10 @@ class JsonLines(Tracker):
         if written in self.resumed_at:
             return
         self.waiting += json.dumps(written).encode() + b"\n"
+        already = self.waiting.count(b"\n") > 1
         if append(self.path, self.waiting):
             self.waiting = b""
-        else:
+        elif not already:
             log.warning("the disk has no room for a row of %s: it is written as soon as there is", self.path)
 
     def close(self) -> None:
