@@ -7,7 +7,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from trainer_cli.checkpoint import contents
 from trainer_cli.checkpoint.store import sync
@@ -97,10 +98,17 @@ def finish(engine: Engine) -> None:
         engine.notify("on_save", path)
 
 
+def norm_of(weights: list[Tensor]) -> Tensor:
+    """The largest magnitude of all; not finite where one is not."""
+    return nn.utils.get_total_norm(weights, math.inf)
+
+
 def check_finite(engine: Engine) -> None:
     """Raise Diverged if a weight is not finite, in words that say since when that may be so."""
     weights = [parameter.detach() for parameter in engine.parameters]
-    if not math.isfinite(nn.utils.get_total_norm(weights, math.inf)):
+    # A sum is quick, and finite only where all its terms are; where it is not, they may also be large.
+    sums = [weight.sum(dtype=torch.float32) for weight in weights]
+    if sums and not torch.stack(sums).isfinite().all() and not torch.isfinite(norm_of(weights)):
         raise Diverged(
             f"the weights of step {engine.state.step} are not all finite, and are not saved",
             right="a lower optim.lr; resume=latest goes back to the newest checkpoint",

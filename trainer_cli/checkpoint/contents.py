@@ -89,7 +89,7 @@ def pack(
         "callbacks": packer.pack(training.callbacks, "callbacks"),
         "generators": training.generators,
     }
-    return Packed(json.dumps(state, indent=1), packer.tensors)
+    return Packed(json.dumps(state), packer.tensors)  # indented, it would take five times as long
 
 
 def write(directory: Path, packed: Packed) -> None:
