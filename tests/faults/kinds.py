@@ -175,7 +175,9 @@ STATE: dict[str, Damage] = {
     "the generators removed": json_changed(lambda state, draw: state.update(generators=[])),
     "the callbacks removed": json_changed(lambda state, draw: state.update(callbacks={})),
     "another format": json_changed(lambda state, draw: state.update(format=99)),
-    "written in one line": rewritten(lambda data, older, draw: json.dumps(json.loads(data)).encode()),
+    "written in many lines": rewritten(
+        lambda data, older, draw: json.dumps(json.loads(data), indent=2).encode()
+    ),
 }
 
 
