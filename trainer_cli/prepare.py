@@ -65,12 +65,13 @@ def create(
     chosen: Mapping[str, str],
     folders: Sequence[Path],
     argv: Sequence[str],
+    metrics: Path | None = None,
     **fields: Any,
 ) -> Record:
-    """The directory of a new run, with its record and its configuration."""
+    """The directory of a new run: its configuration, the rows that it goes on from if any, its record."""
     config["resume"] = None
     name = config["run"]["name"] or chosen.get("recipe", "run").replace(",", "-")
-    record = Record.create(
+    record = Record.make(
         Path(config["args"]["output_dir"]),
         name,
         {
@@ -86,6 +87,9 @@ def create(
         },
     )
     dump(config, record.run_dir / CONFIG, f"run {record.fields['id']}: trainer-cli {' '.join(argv)}")
+    if metrics is not None:
+        shutil.copy(metrics, record.run_dir)
+    record.start()
     return record
 
 
@@ -201,8 +205,8 @@ def in_place(
 def branch(found: Found, config: dict[str, Any], argv: Sequence[str], fields: Mapping[str, Any]) -> Prepared:
     """Go on from an older checkpoint as a run of its own: the newer ones stay what they are."""
     folders = [Path(folder) for folder in fields["project"]]
-    record = create(config, fields["choices"], folders, argv, **fields, parent=found.record.fields["id"])
-    shutil.copy(found.record.run_dir / METRICS, record.run_dir)
+    parent, rows = found.record.fields["id"], found.record.run_dir / METRICS
+    record = create(config, fields["choices"], folders, argv, rows, **fields, parent=parent)
     note = f"  as a run of its own, for there is a newer checkpoint: {record.run_dir}"
     return Prepared(record.run_dir, config, fresh=True, notes=[note])
 

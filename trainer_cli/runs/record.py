@@ -46,6 +46,13 @@ class Record:
     @classmethod
     def create(cls, root: Path, name: str, fields: Mapping[str, Any]) -> Record:
         """Make the directory `root/name/<id>` of a new run and its first run.json."""
+        record = cls.make(root, name, fields)
+        record.start()
+        return record
+
+    @classmethod
+    def make(cls, root: Path, name: str, fields: Mapping[str, Any]) -> Record:
+        """Make the directory `root/name/<id>` of a new run, which is one when `start` has been called."""
         run_id = f"{now():%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
         run_dir = root / name / run_id
         try:
@@ -55,11 +62,9 @@ class Record:
                 f"the run's directory {run_dir} cannot be made: {error.strerror}",
                 right="args.output_dir=DIR names a directory that can be written",
             ) from error
-        record = cls(run_dir, {"id": run_id, "name": name, "status": "running", **fields})
         # In UTC and to the microsecond, as runs are put in order by it.
-        record.update(created=now().astimezone(datetime.UTC).isoformat())
-        record.start()
-        return record
+        created = now().astimezone(datetime.UTC).isoformat()
+        return cls(run_dir, {"id": run_id, "name": name, "status": "running", **fields, "created": created})
 
     @classmethod
     def load(cls, run_dir: Path) -> Record:
