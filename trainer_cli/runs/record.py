@@ -33,7 +33,14 @@ PACKAGES = (
     "numpy",
 )
 # What does not change a run's numbers is left out of its identity.
-NOT_IDENTITY = (("resume",), ("run",), ("sweep",), ("args", "output_dir"), ("args", "log_level"))
+NOT_IDENTITY = (
+    ("resume",),
+    ("run",),
+    ("sweep",),
+    ("checkpoint",),
+    ("args", "output_dir"),
+    ("args", "log_level"),
+)
 
 
 @dataclass
