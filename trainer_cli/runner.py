@@ -170,6 +170,9 @@ def build(
     with stage(10, "training state"):
         if resume_from is not None:
             restore(engine, resume_from, policy.allow)
+            if strategy.is_main and "train" in args.stages:
+                # The run may have ended between a commit and what follows it.
+                checkpoints.rotate(engine.state.step, engine.state.best_step)
 
     with stage(11, "finalise"):
         check_engine(engine)

@@ -131,8 +131,15 @@ def test_rotation_keeps_the_newest_and_the_protected(
     tmp_path: Path, limit: int | None, protected: int | None, kept: list[int]
 ) -> None:
     checkpoints = saved(tmp_path, 1, 2, 3, 10, limit=limit)
-    checkpoints.rotate(protected)
+    checkpoints.rotate(10, protected)
     assert checkpoints.steps() == kept
+
+
+def test_a_damaged_newer_one_does_not_drive_out_the_whole(tmp_path: Path) -> None:
+    checkpoints = saved(tmp_path, 1, 2, 3, limit=1)
+    remove_manifest(checkpoints.path(3))
+    checkpoints.rotate(2, None)
+    assert checkpoints.newest()[0] == checkpoints.path(2) and checkpoints.steps() == [2, 3]
 
 
 def damage_nothing(path: Path) -> None:

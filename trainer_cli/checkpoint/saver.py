@@ -59,7 +59,7 @@ class Saver:
             pause = unhurried(self._awaited) if self.in_background and not self.spare else no_pause
             try:
                 path = self.checkpoints.save(step, size, write, pause)
-                self.checkpoints.rotate(protected)
+                self.checkpoints.rotate(step, protected)
                 self._committed = path
             except BaseException as error:
                 self._error = error

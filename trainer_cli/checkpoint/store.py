@@ -81,9 +81,12 @@ class Checkpoints:
         sync(self.run_dir)
         return final
 
-    def rotate(self, protected: int | None) -> None:
-        """Delete the oldest beyond the limit, but neither the newest nor the protected step."""
-        steps = self.steps()
+    def rotate(self, newest: int, protected: int | None) -> None:
+        """Delete the oldest beyond the limit, but neither the `newest` nor the protected step.
+
+        What seems to be newer still is damaged, and is no reason to delete a whole one.
+        """
+        steps = [step for step in self.steps() if step <= newest]
         if self.limit is None or len(steps) <= self.limit:
             return
         old = [step for step in steps[:-1] if step != protected]
