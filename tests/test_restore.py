@@ -158,3 +158,23 @@ def test_an_evaluation_that_a_signal_broke_off_is_made_up_for(tmp_path: Path, wh
         assert (tmp_path / FILE).read_text() == (whole / FILE).read_text()
         left, right = (load_file(path / "model" / "model.safetensors") for path in (tmp_path, whole))
         assert all(torch.equal(left[name], value) for name, value in right.items())
+
+
+def test_a_signal_during_the_last_save_ends_the_run_before_its_model_is_written(
+    tmp_path: Path, whole: Path
+) -> None:
+    words = (*GIVEN, "checkpoint.async_save=false", "args.stages=[train,eval]", "args.eval_strategy=no")
+    with built(tmp_path, *words) as engine:
+        save = engine.checkpoints.save
+
+        def signalled(step, *values):  # type: ignore[no-untyped-def]
+            engine.state.signal = 15 if step == engine.total_steps else None
+            return save(step, *values)
+
+        engine.checkpoints.save = signalled  # type: ignore[method-assign]
+        runner.run(engine)
+        assert engine.state.interrupted and engine.state.step == engine.total_steps
+        last = engine.checkpoints.path(engine.total_steps)
+    assert last.is_dir() and not (tmp_path / "model").exists()
+    run(tmp_path, *words, resume_from=last)
+    assert (tmp_path / "model").is_dir()

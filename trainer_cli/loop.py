@@ -42,6 +42,12 @@ def train(engine: Engine) -> None:
     if args.save_strategy in ("steps", "epoch") or state.interrupted:
         save(engine)
     finish(engine)
+    # A signal may have come after the last update, when nothing asked for it any more.
+    (signals,) = engine.strategy.sum([is_signalled(engine)])
+    if signals and not state.interrupted:
+        interrupt(engine)
+        save(engine)
+        finish(engine)
     engine.notify("on_train_end")
 
 
@@ -82,7 +88,7 @@ def train_step(engine: Engine, micro_batches: list[MicroBatch]) -> Update:
     """
     optimizer, strategy, scaler, state = engine.optimizer, engine.strategy, engine.scaler, engine.state
     counts = [engine.loss.count(micro.inputs) if micro.real else 0 for micro in micro_batches]
-    items, interrupted = strategy.sum([sum(counts), state.signal is not None])
+    items, interrupted = strategy.sum([sum(counts), is_signalled(engine)])
     engine.evaluation = None
     # The processes' gradients come out averaged; their sum over the global count is what is wanted.
     scale = strategy.world_size / max(items, 1)
@@ -176,6 +182,11 @@ def make_room(engine: Engine, error: Exception, rows: int) -> None:
     if not engine.args.auto_find_batch_size or not ran_out_of_memory(error) or rows == 1:
         raise error
     empty_cache(engine.strategy.device)
+
+
+def is_signalled(engine: Engine) -> bool:
+    """Whether a signal asks this process to end training."""
+    return engine.training and engine.state.signal is not None
 
 
 def interrupt(engine: Engine) -> None:
@@ -303,7 +314,7 @@ def evaluate_set(engine: Engine, loader: EvalLoader) -> Row:
         metric.reset()
     engine.notify("on_evaluate_begin", loader)
     for batch in loader:
-        if engine.state.signal is not None:
+        if is_signalled(engine):
             break
         count = engine.loss.count(batch)
         batch = engine.place(batch)
@@ -314,7 +325,7 @@ def evaluate_set(engine: Engine, loader: EvalLoader) -> Row:
         named = {name: loss * count for name, loss in named_losses(outputs).items()}
         window.add([{"loss": loss_sum, **named}], count)
         engine.notify("on_evaluate_step")
-    own = {"items": window.items, "signals": float(engine.state.signal is not None)}
+    own = {"items": window.items, "signals": is_signalled(engine)}
     totals = engine.strategy.sum_by_name({"loss": 0.0, **window.totals(), **own})
     items, signals = totals.pop("items"), totals.pop("signals")
     if signals:

@@ -7,10 +7,10 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import Tensor
 
 from trainer_cli.callbacks.base import Callback
+from trainer_cli.checkpoint.compare import as_bytes
 from trainer_cli.checkpoint.contents import generator_state
 
 if TYPE_CHECKING:
@@ -89,8 +89,7 @@ def digests_of_fields(batch: GlobalBatch) -> dict[str, str]:
 
 def digest(tensor: Tensor) -> str:
     """Of a tensor's type, shape and bits."""
-    bits = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
-    return digest_of(f"{tensor.dtype} {list(tensor.shape)}".encode(), bits.tobytes())
+    return digest_of(f"{tensor.dtype} {list(tensor.shape)}".encode(), as_bytes(tensor).numpy().tobytes())
 
 
 def digest_of(*parts: bytes) -> str:
