@@ -150,7 +150,7 @@ def test_transformers_defaults_are_what_is_in_the_recipe_where_ours_differ() -> 
     config = composed(imported({}))
     for name in ARGUMENTS.keys() & schema.kinds(schema.Args).keys():
         default = ARGUMENTS[name].default
-        if name not in ("output_dir", "log_level", "gradient_checkpointing"):
+        if name not in ("output_dir", "gradient_checkpointing"):
             assert config["args"][name] == default, name
     assert config["args"]["precision"] == "fp32"
     assert config["args"]["stages"] == ["train"]
@@ -395,13 +395,35 @@ def test_a_file_that_is_not_there_and_none_at_all(capsys: pytest.CaptureFixture[
 
 
 def test_yaml_in_a_recipe_and_remarks_out(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    Path("args.yaml").write_text("learning_rate: 3e-5\nreport_to: wandb\nauto_find_batch_size: true\n")
+    Path("args.yaml").write_text("learning_rate: 3e-5\nreport_to: neptune\nauto_find_batch_size: true\n")
     assert cli.main(["import-args", "args.yaml"]) == 0
     out, err = capsys.readouterr()
     assert out.startswith("# trainer-cli +recipe=args ")
     assert "  lr: 3.0e-05\n" in out and "  logging_steps: 500  # transformers' default\n" in out
     missing, differs = err.split("differs on purpose:")
     assert "report_to" in missing and "auto_find_batch_size" in differs
+
+
+@pytest.mark.parametrize(
+    ("report_to", "line"),
+    [("wandb", "tracker: wandb"), (["tensorboard", "comet_ml"], "tracker: [tensorboard,comet]")],
+)
+def test_integrations_are_trackers(report_to: Any, line: str) -> None:
+    got = imported({"report_to": report_to, "trackio_space_id": "me/space"})
+    assert f"  - override /{line}\n" in got.recipe
+    assert list(got.missing) == ["trackio_space_id"]
+
+
+def test_trackio_is_told_its_space() -> None:
+    got = imported({"report_to": "trackio", "trackio_space_id": "me/space"})
+    assert "space_id: me/space" in got.recipe and "project: huggingface  #" in got.recipe
+    assert not got.missing
+
+
+@pytest.mark.parametrize("report_to", ["all", "neptune", 3, ["a b"]])
+def test_an_integration_without_equal_is_said(report_to: Any) -> None:
+    got = imported({"report_to": report_to})
+    assert "tracker" not in got.recipe and "report_to" in got.missing
 
 
 def test_what_is_refused_here_is_said_and_the_recipe_written_all_the_same(

@@ -15,7 +15,16 @@ import yaml
 from trainer_cli.config import training_arguments
 from trainer_cli.config.compose import Composition, compose, escaped
 from trainer_cli.config.errors import Problem, UserError
-from trainer_cli.config.hugging_face import ARGUMENTS, HOMES, KEPT, OLD, OPTIMIZERS, SCHEDULERS, SCRIPTS
+from trainer_cli.config.hugging_face import (
+    ARGUMENTS,
+    HOMES,
+    KEPT,
+    OLD,
+    OPTIMIZERS,
+    SCHEDULERS,
+    SCRIPTS,
+    TRACKERS,
+)
 from trainer_cli.config.layers import default_options
 from trainer_cli.config.nearest import did_you_mean
 from trainer_cli.config.schema import ORDER
@@ -159,9 +168,25 @@ def choose(draft: Draft) -> None:
         draft.choices["scheduler"] = "constant"
     if values["label_smoothing_factor"]:
         draft.choices["loss"] = "cross_entropy"
+    if trackers := list(chosen_trackers(draft)):
+        draft.choices["tracker"] = trackers[0] if len(trackers) == 1 else f"[{','.join(trackers)}]"
     if any(f"ddp_{name}" in changed for name in _DDP):
         draft.choices["strategy"] = "ddp"
     draft.choices |= dict(choice for name, choice in _NEEDED.items() if name in changed)
+
+
+def chosen_trackers(draft: Draft) -> Iterator[str]:
+    """The options of `tracker` for `report_to`."""
+    names = draft.values["report_to"]
+    for name in names if isinstance(names, list) else [names]:
+        if not isinstance(name, str) or not re.fullmatch(r"\w+", name):
+            draft.leave("report_to", f"{name} is no tracker's name")
+        elif name == "all":
+            draft.leave("report_to", "all: the recipe names no tracker, add tracker=tensorboard or others")
+        elif name in TRACKERS and not TRACKERS[name].key:
+            draft.leave("report_to", f"{name}: {TRACKERS[name].note}")
+        elif name != "none":
+            yield TRACKERS[name].key if name in TRACKERS else name
 
 
 def put_args(draft: Draft, _: Composition) -> None:
@@ -180,11 +205,8 @@ def put_args(draft: Draft, _: Composition) -> None:
     draft.put("args.gradient_checkpointing", bool(values[recompute[0]]), *recompute)
     parts = ("torch_compile", "torch_compile_backend", "torch_compile_mode")
     draft.put("args.torch_compile", any(values[name] for name in parts), *parts)
-    levels = {"passive": None, "critical": "error", "detail": "debug"}
-    level = levels.get(str(values["log_level"]), values["log_level"])
-    leave_out(draft, "log_level", level is None, "")
-    if level is not None:
-        draft.put("args.log_level", level, "log_level")
+    for name in ("log_level", "log_level_replica"):
+        draft.put(f"args.{name}", "debug" if values[name] == "detail" else values[name], name)
     leave_out(draft, "output_dir", values["output_dir"] is None, "")
     without_effect(draft)
     stages = [stage for stage in ("train", "eval", "predict") if values[f"do_{stage}"]]
@@ -316,6 +338,11 @@ def put_rest(draft: Draft, _: Composition) -> None:
         named = ", ".join(training_arguments.mapping(options))
         why = f"{named}: layers are recomputed one by one, never reentrantly and never offloaded"
         draft.leave("activation_checkpointing_kwargs", why)
+    if "tracker" in draft.choices:
+        draft.put("tracker", draft.choices["tracker"], "report_to")
+    if "trackio" in draft.choices.get("tracker", ""):
+        for name in ("project", "trackio_space_id", "trackio_bucket_id"):
+            draft.put(HOMES[name].key, values[name], name)
     for script, home in SCRIPTS.items():
         if script in draft.changed:
             draft.put(home.key, draft.changed[script], script)

@@ -237,4 +237,8 @@ def test_every_built_in_option_passes_but_for_what_must_be_set(empty: Any) -> No
             # What some optimizers ask for beside their own option.
             beside = ["args.max_grad_norm=0", "scheduler=constant"] if group == "optim" else []
             problems = compose([f"{group}={option}", *beside], strict=False).problems
-            assert all("must be set" in problem.what for problem in problems), (option, problems)
+            allowed = ("must be set", "is not installed") if group == "tracker" else ("must be set",)
+            assert all(any(words in problem.what for words in allowed) for problem in problems), (
+                option,
+                problems,
+            )

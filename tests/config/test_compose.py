@@ -10,7 +10,17 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from trainer_cli.config.compose import Composition, apply, choices, compose, dump, load, sweep, without
+from trainer_cli.config.compose import (
+    Composition,
+    apply,
+    axes,
+    choices,
+    compose,
+    compose_all,
+    dump,
+    load,
+    without,
+)
 from trainer_cli.config.errors import UserError
 from trainer_cli.config.schema import ORDER
 
@@ -131,15 +141,17 @@ def test_the_order_of_overrides_does_not_matter(project: Any, shuffled: list[str
 
 
 def test_a_sweep_lists_its_jobs(project: Any) -> None:
-    jobs = sweep(["recipe=tuned", "optim=adamw,sgd", "args.seed=1,2"])
+    words = ["recipe=tuned", "optim=adamw,sgd", "args.seed=1,2"]
+    jobs = axes(words).grid()
     assert jobs == [
         ["recipe=tuned", f"optim={optim}", f"args.seed={seed}"]
         for optim in ("adamw", "sgd")
         for seed in (1, 2)
     ]
-    assert [compose(job).choices["optim"] for job in jobs] == ["adamw", "adamw", "sgd", "sgd"]
+    assert [job.choices["optim"] for job in compose_all(jobs)] == ["adamw", "adamw", "sgd", "sgd"]
+    assert [job.config for job in compose_all(jobs)] == [compose(job).config for job in jobs]
     with pytest.raises(UserError, match="cannot read"):
-        sweep(["optim.lr"])
+        axes(["optim.lr"])
 
 
 def test_choices_are_those_named_today(project: Any) -> None:

@@ -104,10 +104,36 @@ def test_a_sweep_is_the_product_of_its_axes_the_last_one_fastest(project: Any) -
 @pytest.mark.parametrize("text", ["optim.lr=interval(0,1)", "optim=glob(x*)"])
 def test_an_axis_without_values_is_an_error(project: Any, text: str) -> None:
     parsed, _ = overrides.parse([text])
-    with pytest.raises(UserError, match="cannot be swept"):
+    with pytest.raises(UserError, match=r"cannot be swept|has no values"):
         overrides.expand(parsed, places.roots())
 
 
 def test_all_keys_of_a_configuration_are_listed() -> None:
     config = {"a": {"b": "???", "c": {"d": 1}}}
     assert overrides.keys(config) == overrides.keys(OmegaConf.create(config)) == ["a", "a.b", "a.c", "a.c.d"]
+
+
+def test_zipped_axes_go_in_step_and_the_rest_is_a_product(project: Any) -> None:
+    parsed, _ = overrides.parse(["optim.lr=1,2", "args.seed=5,6", "optim.weight_decay=0.1,0.2"])
+    jobs = overrides.expand(parsed, places.roots(), [["optim.weight_decay", "optim.lr"]])
+    assert jobs == [
+        ["optim.lr=1", "args.seed=5", "optim.weight_decay=0.1"],
+        ["optim.lr=1", "args.seed=6", "optim.weight_decay=0.1"],
+        ["optim.lr=2", "args.seed=5", "optim.weight_decay=0.2"],
+        ["optim.lr=2", "args.seed=6", "optim.weight_decay=0.2"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("group", "says"),
+    [
+        (["optim.lr", "optim.weight_decai"], "not swept over"),
+        (["optim.lr", "args.seed"], "not have as many values: optim.lr 2, args.seed 3"),
+        (["optim.lr", "args.max_steps"], "not swept over"),
+    ],
+)
+def test_axes_that_cannot_go_in_step(project: Any, group: list[str], says: str) -> None:
+    words = ["optim.lr=1,2", "args.seed=1,2,3", "optim.weight_decay=0.1,0.2", "args.max_steps=3"]
+    parsed, _ = overrides.parse(words)
+    with pytest.raises(UserError, match=says):
+        overrides.expand(parsed, places.roots(), [group])

@@ -98,3 +98,24 @@ def test_a_file_that_is_no_mapping_is_an_error_with_its_place(empty: Any, text: 
 
 def test_an_empty_file_is_an_empty_mapping(empty: Any) -> None:
     assert places.read(empty.write("a.yaml", "# nothing\n")).values == {}
+
+
+def test_a_home_that_cannot_be_read_has_nothing_in_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    home = tmp_path / ".config" / "trainer-cli"
+    (home / "configs" / "optim").mkdir(parents=True)
+    assert home in [root.project for root in places.roots()]
+    for closed in (home, home / "configs"):
+        monkeypatch.setattr("os.access", lambda path, _, closed=closed: path != closed)
+        assert home not in [root.project for root in places.roots()]
+
+
+def test_a_folder_that_was_named_and_cannot_be_read_is_the_users_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "configs").mkdir()
+    monkeypatch.setattr("os.access", lambda path, _: path != tmp_path / "configs")
+    with pytest.raises(UserError, match="cannot be read"):
+        places.roots([tmp_path])

@@ -263,7 +263,7 @@ def test_a_long_value_is_cut() -> None:
     assert len(line) < 110 and "…" in line
 
 
-PSEUDO = ["processes", "git", "machine.python", "machine.host", "machine.cpus"]
+PSEUDO = ["processes", "git", "machine.python", "machine.host", "machine.cpus", "machine.gpus"]
 PSEUDO += [f"packages.{name}" for name in ("torch", "safetensors", "hydra-core", "omegaconf")]
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,10 @@ from trainer_cli.config import overrides as command_line
 from trainer_cli.config import places, recipes
 from trainer_cli.config.check import check
 from trainer_cli.config.errors import Problem, UserError
-from trainer_cli.config.layers import default_options, layers
+from trainer_cli.config.layers import Layers, default_options, layers
 from trainer_cli.config.places import RECIPE, Root
-from trainer_cli.config.schema import NAMED, NODES, ORDER
+from trainer_cli.config.schema import NAMED, NODES, ORDER, TYPED
+from trainer_cli.config.secrets import MASK, Secret, hidden, leaves, missing
 from trainer_cli.config.sources import Source, Sources
 from trainer_cli.config.swaps import swaps, warnings
 
@@ -42,7 +44,11 @@ class Composition:
 
 
 def compose(
-    overrides: Sequence[str], *, config_dirs: Sequence[str | Path] = (), strict: bool = True
+    overrides: Sequence[str],
+    *,
+    config_dirs: Sequence[str | Path] = (),
+    strict: bool = True,
+    layers_of: Callable[[command_line.Request, tuple[Root, ...]], Layers] = layers,
 ) -> Composition:
     """Compose and check what the overrides ask for; raises UserError with all problems at once.
 
@@ -56,7 +62,7 @@ def compose(
     # Nobody misses what a broken recipe or an unknown option would have said: all else is still checked.
     sound = not used.problems and RECIPE not in request.unknown
     skip = request.unknown if sound else {*NODES, *NAMED}
-    composed = layers(request if sound else replace(request, recipes=()), roots)
+    composed = layers_of(request if sound else replace(request, recipes=()), roots)
     problems += command_line.apply(composed.config, request.values)
     composed.sources.add_overrides(request.values)
     config = _plain(composed.config, composed.sources, problems)
@@ -71,19 +77,61 @@ def compose(
         composed.choices,
         composed.sources,
         list(overrides),
-        list(warnings(swapped, config, composed.sources, roots)),
+        [*warnings(swapped, config, composed.sources, roots), *_written_out(config, composed.sources)],
         folders,
         tuple(problems),
     )
 
 
-def sweep(overrides: Sequence[str], *, config_dirs: Sequence[str | Path] = ()) -> list[list[str]]:
-    """The override lists of a sweep's jobs: the product of all axes, in Hydra's order."""
+def compose_all(
+    jobs: Iterable[Sequence[str]], *, config_dirs: Sequence[str | Path] = ()
+) -> Iterator[Composition]:
+    """`compose` for each of many lists of overrides; the files of those that choose alike are read once."""
+    known: dict[str, Layers] = {}
+
+    def of(request: command_line.Request, roots: tuple[Root, ...]) -> Layers:
+        chosen = str((request.recipes, sorted(request.choices.items())))
+        if chosen not in known:
+            known[chosen] = layers(request, roots)
+        return copy.deepcopy(known[chosen])
+
+    for overrides in jobs:
+        yield compose(overrides, config_dirs=config_dirs, layers_of=of)
+
+
+@dataclass(frozen=True)
+class Axes:
+    """What is swept over and what is not: parsed overrides, and where options of groups are found."""
+
+    parsed: list[Override]
+    roots: tuple[Root, ...]
+
+    @property
+    def swept(self) -> list[Override]:
+        """The axes."""
+        return [override for override in self.parsed if override.is_sweep_override()]
+
+    @property
+    def fixed(self) -> list[str]:
+        """The overrides that all jobs share."""
+        return [str(item.input_line) for item in self.parsed if not item.is_sweep_override()]
+
+    def grid(self, zipped: Sequence[Sequence[str]] = ()) -> list[list[str]]:
+        """The override lists of all jobs; raises UserError."""
+        return command_line.expand(self.parsed, self.roots, zipped)
+
+    def values(self, override: Override) -> list[str]:
+        """The values of an axis, as they are written; none for an interval."""
+        return command_line.axis_values(override, self.roots)
+
+
+def axes(overrides: Sequence[str], *, config_dirs: Sequence[str | Path] = ()) -> Axes:
+    """The axes of a sweep; raises UserError for overrides that cannot be read."""
     parsed, problems = command_line.parse(overrides)
     if problems:
         raise UserError.many(problems)
-    _, roots = _search_path(parsed, config_dirs)
-    return command_line.expand(parsed, roots)
+    parsed, roots = _search_path(parsed, config_dirs)
+    return Axes(command_line.last_of_each(parsed), roots)
 
 
 def choices(overrides: Sequence[str], *, config_dirs: Sequence[str | Path] = ()) -> dict[str, str]:
@@ -100,7 +148,7 @@ def choices(overrides: Sequence[str], *, config_dirs: Sequence[str | Path] = ())
 def load(path: Path, *, folders: Sequence[Path] = ()) -> dict[str, Any]:
     """The configuration of a run's config.yaml, checked as a composed one is.
 
-    Fields of `args`, the strategy or `checkpoint` that it lacks, being older, stand at their defaults.
+    Fields of `args`, the strategy, `checkpoint` or `sweep` that it lacks, being older, have their defaults.
     """
     document = places.read(path)
     sources = Sources()
@@ -113,6 +161,9 @@ def load(path: Path, *, folders: Sequence[Path] = ()) -> dict[str, Any]:
         own = values.get(section, {})
         if file.is_file() and isinstance(own, dict):
             values[section] = {**places.read(file).values, **own}
+    defaults = places.read(places.builtin().configs / "config.yaml").values["sweep"]
+    if isinstance(values.get("sweep", {}), dict):
+        values["sweep"] = {**defaults, **values.get("sweep", {})}
     config, problems = check(values, sources, folders=folders)
     if problems:
         raise UserError.many(problems)
@@ -126,12 +177,13 @@ def apply(
     chosen: Mapping[str, str],
     made_of: Sequence[str] = (),
     config_dirs: Sequence[str | Path] = (),
+    afresh: bool = False,
 ) -> dict[str, Any]:
     """A run's configuration with today's values on top, checked.
 
     `chosen` are the choices and `made_of` the overrides that the run was composed of. A group for which
     today's overrides choose another option is composed anew; another recipe is refused, and another model,
-    data or optimizer too, unless `checkpoint.allow` has it.
+    data or optimizer too, unless `checkpoint.allow` has it or the run is to be made `afresh`.
     """
     parsed, problems = command_line.parse(overrides)
     parsed, roots = _search_path(parsed, config_dirs)
@@ -151,7 +203,7 @@ def apply(
     allowed = OmegaConf.select(node, "checkpoint.allow") or []
     for group in others:
         part = ALLOWED.get(group.partition("/")[0])
-        if part is not None and part not in allowed:
+        if part is not None and part not in allowed and not afresh:
             right = f"checkpoint.allow=[{part}] goes on with it; or leave it out"
             problems.append(_other(group, request.choices[group], chosen, right))
     sources = Sources()
@@ -206,6 +258,14 @@ def project_folders(roots: Sequence[Root]) -> tuple[Path, ...]:
     return tuple(dict.fromkeys((Path.cwd(), *named)))
 
 
+def _written_out(config: Mapping[str, Any], sources: Sources) -> Iterator[str]:
+    """A warning for each secret that stands in a file of the user's."""
+    for key, _, value in leaves(config):
+        source = sources.winner(key) if isinstance(value, Secret) else None
+        if source is not None and source.value == MASK and source.origin != "override":
+            yield f"{key} is a secret, and stands in {source.text}; ${{oc.env:NAME}} there keeps it out"
+
+
 def _rank(key: str) -> int:
     return ORDER.index(key) if key in ORDER else len(ORDER)
 
@@ -226,13 +286,17 @@ def _search_path(
 
 
 def _plain(config: DictConfig, sources: Sources, problems: list[Problem]) -> dict[str, Any]:
-    """The configuration as plain values; raises UserError where an interpolation leads nowhere."""
+    """The configuration as plain values; raises UserError where an interpolation leads nowhere.
+
+    A secret stays a reference to it.
+    """
     broken = list(_broken(config, "", sources))
     if broken:
         raise UserError.many([*problems, *broken])
-    plain = OmegaConf.to_container(config, resolve=True)
-    assert isinstance(plain, dict)
-    return {str(key): value for key, value in plain.items()}
+    plain, written = (OmegaConf.to_container(config, resolve=resolve) for resolve in (True, False))
+    assert isinstance(plain, dict) and isinstance(written, dict)
+    parts = {str(key): value for key, value in plain.items() if key not in TYPED}
+    return {str(key): value for key, value in plain.items()} | hidden(parts, written)
 
 
 def _broken(node: DictConfig | ListConfig, prefix: str, sources: Sources) -> Iterator[Problem]:
@@ -244,18 +308,26 @@ def _broken(node: DictConfig | ListConfig, prefix: str, sources: Sources) -> Ite
         try:
             value = node[name]
         except OmegaConfBaseException as error:
-            yield Problem(
-                f"{key} refers to what is not there", sources.where(key), str(error).splitlines()[0]
-            )
+            what, right = f"{key} refers to what is not there", str(error).splitlines()[0]
+            if forgotten := missing(key, right):
+                what, right = f"{key} is a secret, and no file has it", forgotten
+            yield Problem(what, sources.where(key), right)
         else:
             if isinstance(value, DictConfig | ListConfig) and not OmegaConf.is_interpolation(node, name):
                 yield from _broken(value, f"{key}.", sources)
 
 
-def escaped(value: Any) -> Any:
-    """Text in a resolved configuration is meant literally: what looks like an interpolation is none."""
+def escaped(value: Any, times: int = 1) -> Any:
+    """A resolved configuration's text is meant literally: only a reference to a secret is interpolated.
+
+    `times` is how often it will be resolved.
+    """
     if isinstance(value, dict):
-        return {key: escaped(item) for key, item in value.items()}
+        return {key: escaped(item, times) for key, item in value.items()}
     if isinstance(value, list):
-        return [escaped(item) for item in value]
-    return re.sub(r"(\\*)\$\{", r"\1\1\\${", value) if isinstance(value, str) else value
+        return [escaped(item, times) for item in value]
+    if isinstance(value, Secret):
+        return str(value)
+    for _ in range(times if isinstance(value, str) else 0):
+        value = re.sub(r"(\\*)\$\{", r"\1\1\\${", value)
+    return value

@@ -34,11 +34,9 @@ class Argument(Home):
 
 _ALWAYS = "always so here"
 _NO_HUB = "nothing is pushed yet; `hf upload REPOSITORY RUN/model` pushes a model by hand"
-_NO_TRACKER = "there are no trackers yet; every run writes its numbers to metrics.jsonl"
 _NO_SHARDING = "models are not sharded yet; strategy=ddp holds the whole model in each process"
 _NO_SEQ2SEQ = "there are no sequence-to-sequence models yet"
 _STREAMED = "metrics are computed as a stream; no predictions are held"
-_ONE_VOICE = "only the main process logs"
 
 FIELDS: dict[str, dict[str, Argument]] = {
     "Run and batches": {
@@ -170,15 +168,21 @@ FIELDS: dict[str, dict[str, Argument]] = {
             "no",
         ),
         "log_level": Argument(default="passive"),
-        "log_level_replica": Argument("", _ONE_VOICE, "warning"),
-        "log_on_each_node": Argument("", _ONE_VOICE, True),
-        "disable_tqdm": Argument("callbacks.progress", "callbacks.progress=null removes the progress line"),
-        "report_to": Argument("", _NO_TRACKER, "none"),
+        "log_level_replica": Argument(default="warning"),
+        "log_on_each_node": Argument(default=True),
+        "disable_tqdm": Argument(
+            "callbacks.progress", "callbacks.progress=null removes the live view, and the plain lines too"
+        ),
+        "report_to": Argument(
+            "tracker", "a group: tracker=tensorboard, wandb, …, or several: tracker=[mlflow,wandb]", "none"
+        ),
         "run_name": Argument("run.name"),
-        "project": Argument("", _NO_TRACKER, "huggingface"),
-        "trackio_space_id": Argument("", _NO_TRACKER),
-        "trackio_bucket_id": Argument("", _NO_TRACKER),
-        "trackio_static_space_id": Argument("", _NO_TRACKER),
+        "project": Argument("tracker.trackio.project", "with tracker=trackio", "huggingface"),
+        "trackio_space_id": Argument("tracker.trackio.space_id", "with tracker=trackio"),
+        "trackio_bucket_id": Argument("tracker.trackio.bucket_id", "with tracker=trackio"),
+        "trackio_static_space_id": Argument(
+            "", "a run is logged to a living Space; `trackio sync` makes a static one of it"
+        ),
     },
     "Data": {
         "train_sampling_strategy": Argument(default="random"),
@@ -328,6 +332,15 @@ HOMES: dict[str, Home] = {
 
 _NO_BACKEND = "its hardware or package is not supported; adamw is the same arithmetic"
 
+TRACKERS: dict[str, Home] = {
+    "comet_ml": Home("comet"),
+    **{
+        name: Home("", "it is not there; a tracker of your own takes a dozen lines (docs/trackers.md)")
+        for name in ("azure_ml", "codecarbon", "dagshub", "flyte", "neptune")
+    },
+}
+"""The names of transformers' integrations that are not an option of `tracker` by the same name."""
+
 OPTIMIZERS: dict[str, Home] = {
     "adamw_torch": Home("adamw", "fused, which is the same arithmetic in one kernel"),
     "adamw_torch_fused": Home("adamw"),
@@ -356,7 +369,7 @@ def home_of(name: str) -> str:
 
 def other_name(group: str, name: str) -> str:
     """What transformers' name of an optimizer or a schedule is here, or why nothing; empty for others."""
-    home = {"optim": OPTIMIZERS, "scheduler": SCHEDULERS}.get(group, {}).get(name)
+    home = {"optim": OPTIMIZERS, "scheduler": SCHEDULERS, "tracker": TRACKERS}.get(group, {}).get(name)
     if home is None or not home.key:
         return home.note if home else ""
     return f"it is {group}={home.key} here" + (f": {home.note}" if home.note else "")

@@ -11,8 +11,10 @@ import hydra.utils
 from hydra.errors import InstantiationException
 
 from trainer_cli.config.check import bind, targets_own
+from trainer_cli.config.compose import escaped
 from trainer_cli.config.errors import Problem, UserError
 from trainer_cli.config.schema import OFFERED
+from trainer_cli.config.secrets import revealed
 
 
 def instantiate(where: str, node: Mapping[str, Any], **offered: Any) -> Any:
@@ -25,7 +27,9 @@ def instantiate(where: str, node: Mapping[str, Any], **offered: Any) -> Any:
     names = inspect.signature(target).parameters
     given = {name: value for name, value in offered.items() if name in names and name not in node}
     try:
-        make = hydra.utils.instantiate({**node, "_partial_": True}, _convert_="all")
+        # Hydra resolves what it is given, and then the result of that.
+        values = escaped(revealed(node), times=2)
+        make = hydra.utils.instantiate({**values, "_partial_": True}, _convert_="all")
         return make(**given)
     except (InstantiationException, ValueError, TypeError) as error:
         cause = error.__cause__ if isinstance(error, InstantiationException) and error.__cause__ else error

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -169,7 +169,8 @@ def _apply(config: DictConfig, override: Override) -> Problem | None:
 
 def _plain(config: DictConfig, key: str) -> Any:
     """What stands at a key, without following interpolations; None where there is nothing."""
-    node: Any = OmegaConf.to_container(config, resolve=False)
+    section = OmegaConf.masked_copy(config, key.partition(".")[0])  # all of it is ten times as much work
+    node: Any = OmegaConf.to_container(section, resolve=False)
     for name in key.split("."):
         node = node.get(name) if isinstance(node, dict) else None
     return node
@@ -201,26 +202,76 @@ def keys(config: DictConfig | dict[str, Any], prefix: str = "") -> list[str]:
     return found
 
 
-def expand(parsed: Sequence[Override], roots: Sequence[Root]) -> list[list[str]]:
-    """The jobs of a sweep: the product of all axes in the order given, the last one fastest."""
-    axes: dict[str, list[str]] = {}
+def last_of_each(parsed: Iterable[Override]) -> list[Override]:
+    """The overrides, of those with the same key the last."""
+    return list({override.get_key_element(): override for override in parsed}.values())
+
+
+def expand(
+    parsed: Sequence[Override], roots: Sequence[Root], zipped: Sequence[Sequence[str]] = ()
+) -> list[list[str]]:
+    """The jobs of a sweep: the product of all axes in the order given, the last one fastest.
+
+    Axes that are `zipped` go in step, where the first of them stands. Raises UserError for one that names no
+    values, or not as many as those that it goes in step with.
+    """
+    lines: dict[str, list[str]] = {}
     problems: list[Problem] = []
-    for override in parsed:
-        line = override.input_line or ""
-        if not override.is_sweep_override():
-            axes[override.get_key_element()] = [line]
-            continue
-        values = _axis(override, roots)
-        if not values:
-            problems.append(Problem(f"{line} cannot be swept over: it names no values"))
-        axes[override.get_key_element()] = [f"{override.get_key_element()}={value}" for value in values]
+    for override in last_of_each(parsed):
+        key = override.get_key_element()
+        lines[key] = [override.input_line or ""]
+        if override.is_sweep_override():
+            lines[key] = [f"{key}={value}" for value in axis_values(override, roots)]
+            if not lines[key]:
+                problems.append(_no_values(override))
+    bare = {key.lstrip("+"): key for key in lines}
+    swept = [item.key_or_group for item in last_of_each(parsed) if item.is_sweep_override()]
+    steps: dict[str, list[str]] = {}
+    for group in zipped:
+        problems += _ill_zipped(group, swept, {name: lines[key] for name, key in bare.items()})
+        keys = [bare[name] for name in group if name in bare]
+        steps |= dict.fromkeys(keys, keys)
     if problems:
         raise UserError.many(problems)
-    return [list(job) for job in itertools.product(*axes.values())]
+    columns = list({id(keys): keys for key in lines for keys in [steps.get(key, [key])]}.values())
+    products = itertools.product(*(list(zip(*(lines[key] for key in keys), strict=True)) for keys in columns))
+    order = [key for keys in columns for key in keys]
+    jobs = (dict(zip(order, itertools.chain(*parts), strict=True)) for parts in products)
+    return [[job[key] for key in lines] for job in jobs]
 
 
-def _axis(override: Override, roots: Sequence[Root]) -> list[str]:
+def _no_values(override: Override) -> Problem:
+    what = f"{override.input_line} cannot be swept over: it names no values"
+    if override.is_interval_sweep():
+        return Problem(
+            f"{override.input_line}: an interval has no values to go through",
+            right="sweep.search=random or sweep.search=tpe draws from it",
+        )
+    return Problem(what)
+
+
+def _ill_zipped(
+    group: Sequence[str], swept: Sequence[str], lines: Mapping[str, Sequence[str]]
+) -> Iterable[Problem]:
+    """What is wrong with axes that are to go in step."""
+    for name in group:
+        if name not in swept:
+            hint = did_you_mean(name, swept)
+            yield Problem(f"sweep.zip names {name}, which is not swept over", "sweep.zip", hint)
+    counts = {name: len(lines[name]) for name in group if name in swept}
+    if len(set(counts.values())) > 1:
+        listed = ", ".join(f"{name} {count}" for name, count in counts.items())
+        yield Problem(f"sweep.zip: these do not have as many values: {listed}", "sweep.zip")
+
+
+def axis_values(override: Override, roots: Sequence[Root]) -> list[str]:
+    """The values of an axis, as they are written; none for an interval."""
     value = override.value()
     if isinstance(value, Glob):
         return value.filter(options(override.key_or_group, roots))
-    return list(override.sweep_string_iterator()) if override.is_discrete_sweep() else []
+    if not override.is_discrete_sweep():
+        return []
+    try:
+        return list(override.sweep_string_iterator())
+    except ValueError as error:  # a range whose step is 0
+        raise UserError(f"{override.input_line} cannot be swept over: {error}", where(override)) from error

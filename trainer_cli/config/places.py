@@ -72,7 +72,9 @@ def roots(config_dirs: Sequence[str | Path] = ()) -> tuple[Root, ...]:
     found = [Root(cwd, cwd / "configs", cwd / "recipes")]
     found += [_given(str(folder), "--config-dir") for folder in config_dirs]
     found += [_given(folder, "$TRAINER_CLI_PATH") for folder in env]
-    found += [Root(home, home / "configs", home / "recipes"), builtin()]
+    # Nobody has asked for it: where it cannot be read, there is nothing in it.
+    found += [Root(home, home / "configs", home / "recipes")] if _can_be_read(home) else []
+    found.append(builtin())
     unique = {root.configs.resolve(): root for root in reversed(found)}
     return tuple(root for root in found if unique.get(root.configs.resolve()) is root)
 
@@ -80,6 +82,8 @@ def roots(config_dirs: Sequence[str | Path] = ()) -> tuple[Root, ...]:
 def _given(text: str, origin: str) -> Root:
     """The root that a user named: a folder that holds configs/ or recipes/, or a config folder itself."""
     folder = _folder(text, origin).resolve()
+    if not _can_be_read(folder):
+        raise UserError(f"{text} cannot be read", origin, "its permissions, and those of what is in it")
     if (folder / "configs").is_dir() or (folder / "recipes").is_dir():
         return Root(folder, folder / "configs", folder / "recipes")
     if not any((folder / group).is_dir() for group in GROUPS):
@@ -89,6 +93,12 @@ def _given(text: str, origin: str) -> Root:
             "it needs configs/ or recipes/, or folders of groups such as model/ or optim/",
         )
     return Root(folder.parent if folder.name == "configs" else folder, folder, folder / "recipes")
+
+
+def _can_be_read(folder: Path) -> bool:
+    """Whether there is such a folder, which can be looked into."""
+    inner = (path for path in (folder / "configs", folder / "recipes") if os.path.lexists(path))
+    return all(os.access(path, os.R_OK | os.X_OK) for path in (folder, *inner))
 
 
 def _folder(text: str, origin: str) -> Path:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any, Literal
 
+from trainer_cli.config.secrets import Secret
 from trainer_cli.config.swaps import plain
 
 Effect = Literal["changes the results", "harmless", "from the start on"]
@@ -33,7 +34,7 @@ class Setup:
         """All that is compared, by dotted keys as config.yaml and run.json have them."""
         strategy = {name: value for name, value in self.config["strategy"].items() if name != "num_processes"}
         config = {key: value for key, value in self.config.items() if key != "resume"}
-        known = {name: self.machine[name] for name in ("host", "cpus") if name in self.machine}
+        known = {name: self.machine[name] for name in ("host", "cpus", "gpus") if self.machine.get(name)}
         if "python" in self.machine:  # a patch of Python computes nothing else
             known["python"] = ".".join(str(self.machine["python"]).split(".")[:2])
         return {
@@ -228,11 +229,11 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(("callbacks.*",), HARMLESS, "what is shown and logged", watches_alone),
     Rule(("callbacks.*",), CHANGES, "it may end the run"),
-    Rule(("args.logging_*", "args.log_level", "tracker.*"), HARMLESS, "what is shown and logged"),
+    Rule(("args.logging_*", "args.log_*", "tracker.*"), HARMLESS, "what is shown and logged"),
     Rule(("args.save_*", "checkpoint.*"), HARMLESS, "how checkpoints are written and used"),
     Rule(("args.stages",), HARMLESS, "what is done beside it"),
     Rule(("args.output_dir", "run.name"), HARMLESS, "the run stays in its directory"),
-    Rule(("plugins", "sweep", "sweep.*"), HARMLESS, "what may be named"),
+    Rule(("plugins", "sweep.*"), HARMLESS, "what may be named"),
     # How it is spread.
     Rule(("strategy.broadcast_buffers",), CHANGES, "BatchNorm's statistics"),
     Rule(("strategy.*",), HARMLESS, "how processes are joined; up to rounding"),
@@ -244,7 +245,7 @@ RULES: tuple[Rule, ...] = (
         "files and configuration alone",
     ),
     Rule(("packages.*", "machine.python"), CHANGES, "another version may compute other things"),
-    Rule(("machine.host", "machine.cpus"), HARMLESS, "up to rounding"),
+    Rule(("machine.host", "machine.cpus", "machine.gpus"), HARMLESS, "up to rounding"),
 )
 """For a key the first rule that holds; what no rule names changes the results."""
 
@@ -289,7 +290,7 @@ def differences(old: Any, new: Any, key: str = "") -> Iterator[tuple[str, Any, A
             names = ["_target_"]
         for name in names:
             yield from differences(old.get(name), new.get(name), f"{key}.{name}" if key else str(name))
-    elif old != new:
+    elif old != new and not (isinstance(old, Secret) and isinstance(new, Secret)):
         yield key, old, new
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -22,6 +23,18 @@ _BITSANDBYTES = (
     "trainer_cli.optim.rmsprop_8bit",
 )
 
+_TRACKERS = {
+    "TensorBoard": ("tensorboard",),
+    "WandB": ("wandb",),
+    "MLflow": ("mlflow", "sqlalchemy", "alembic"),
+    "Trackio": ("trackio",),
+    "SwanLab": ("swanlab",),
+    "DVCLive": ("dvclive",),
+    "Comet": ("comet_ml",),
+    "ClearML": ("clearml",),
+}
+"""The packages that a tracker needs; the extra that adds them is called as the tracker is."""
+
 
 def contradictions(config: Mapping[str, Any], sources: Sources) -> Iterator[Problem]:
     """The problems of a configuration whose values are each of the right type."""
@@ -30,6 +43,7 @@ def contradictions(config: Mapping[str, Any], sources: Sources) -> Iterator[Prob
     yield from _going_back(config, sources)
     yield from _optimizer(config, sources)
     yield from _schedule(config, sources)
+    yield from _trackers(config, sources)
     args, strategy = config["args"], config["strategy"]
     if not args["stages"]:
         yield Problem(
@@ -87,6 +101,28 @@ def _schedule(config: Mapping[str, Any], sources: Sources) -> Iterator[Problem]:
             sources.where("scheduler._target_"),
             "scheduler=reduce_lr_on_plateau does the same here",
         )
+
+
+def _trackers(config: Mapping[str, Any], sources: Sources) -> Iterator[Problem]:
+    """A package that a tracker needs."""
+    for key, node in config["tracker"].items():
+        module, _, name = (node or {}).get("_target_", "").rpartition(".")
+        packages = _TRACKERS.get(name, ()) if module == "trainer_cli.tracker" else ()
+        if name == "MLflow" and (node.get("tracking_uri") or os.environ.get("MLFLOW_TRACKING_URI")):
+            packages = packages[:1]  # a server has the database
+        for package in packages:
+            if not _is_installed(package):
+                yield Problem(
+                    f"tracker.{key} needs {package}, which is not installed",
+                    sources.where(f"tracker.{key}._target_"),
+                    f"pip install 'trainer-cli[{name.lower()}]' adds it",
+                )
+
+
+def _is_installed(package: str) -> bool:
+    """Whether there is such a package; a folder of that name, as wandb makes one for its files, is none."""
+    spec = importlib.util.find_spec(package)
+    return spec is not None and spec.origin is not None
 
 
 def _going_back(config: Mapping[str, Any], sources: Sources) -> Iterator[Problem]:

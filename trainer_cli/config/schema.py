@@ -107,7 +107,17 @@ class Args:
     ]
     tf32: Annotated[bool | None, Doc("let a GPU multiply fp32 matrices in TF32; null: PyTorch's choice")]
     stages: Annotated[list[Literal["train", "eval", "predict"]], Doc("what to do, in this order")]
-    log_level: Annotated[Literal["debug", "info", "warning", "error"], Doc("least level of what is logged")]
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error", "critical", "passive"],
+        Doc("least level of what the main process says on the terminal; passive: info"),
+    ]
+    log_level_replica: Annotated[
+        Literal["debug", "info", "warning", "error", "critical", "passive"],
+        Doc("least level of what the other processes say, with their rank; passive: warning"),
+    ]
+    log_on_each_node: Annotated[
+        bool, Doc("the first process of each node says what log_level asks for, not that of the first alone")
+    ]
 
 
 @dataclass(frozen=True)
@@ -164,12 +174,42 @@ class Run:
     name: Annotated[str | None, Doc("folder of the run below args.output_dir; null: named after the recipe")]
 
 
+@dataclass(frozen=True)
+class Sweep:
+    """What `-m` runs, where, and what it looks for."""
+
+    name: Annotated[
+        str | None,
+        Doc("folder of the sweep below the run's name; null: after what is swept over and what is fixed"),
+    ]
+    params: Annotated[
+        dict[str, Any],
+        Doc("axes beside those of the command line: {optim.lr: '1e-5,3e-5'}"),
+    ]
+    zip: Annotated[
+        list[list[str]], Doc("axes that go in step, not as a product: [[optim.lr, optim.weight_decay]]")
+    ]
+    search: Annotated[
+        Literal["grid", "random", "tpe", "gp", "cma_es", "qmc"],
+        Doc("grid: all combinations; random: drawn from them; the others are Optuna's samplers"),
+    ]
+    trials: Annotated[int, Ge(1), Doc("jobs of a search that is no grid")]
+    seed: Annotated[int, Ge(0), Doc("seed of the search, not of the runs")]
+    pruner: Annotated[
+        Literal["median", "percentile", "successive_halving", "hyperband"] | None,
+        Doc("Optuna's rule by which a job that evaluates poorly ends early; null: none does"),
+    ]
+    jobs: Annotated[int, Ge(1), Doc("jobs at a time on this machine; its GPUs and threads are dealt out")]
+    warm: Annotated[bool, Doc("start jobs from a process that has torch and transformers imported already")]
+    retries: Annotated[int, Ge(0), Doc("times that a failed job is started again before the sweep goes on")]
+    fail_fast: Annotated[bool, Doc("start no further job once one has failed")]
+
+
 class Top:
     """The values at the top level."""
 
     resume: Annotated[str | None, Doc("null, latest, auto, a run, or a checkpoint's path: where to go on")]
     plugins: Annotated[list[str], Doc("further import prefixes that _target_ may name")]
-    sweep: Annotated[dict[str, Any], Doc("settings of a sweep")]
 
 
 class OptimFields:
@@ -278,13 +318,19 @@ NAMED = ("metrics", "callbacks", "tracker")
 GROUPS = ("args", *NODES, "strategy", "checkpoint", *NAMED)
 """All groups, in the order of a written configuration."""
 
-TYPED: dict[str, type] = {"args": Args, "strategy": Strategy, "checkpoint": Checkpoint, "run": Run}
+TYPED: dict[str, type] = {
+    "args": Args,
+    "strategy": Strategy,
+    "checkpoint": Checkpoint,
+    "run": Run,
+    "sweep": Sweep,
+}
 """Sections whose fields a dataclass lists."""
 
 TOP = kinds(Top)
 """The kinds of the top-level values."""
 
-ORDER = (*GROUPS, "run", *TOP)
+ORDER = (*GROUPS, "run", "sweep", *TOP)
 """Every top-level key, in the order in which it is written."""
 
 KNOWN: dict[str, dict[str, Kind]] = {

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from hydra.core.override_parser.types import Override
 
 from trainer_cli.config.places import Document
+from trainer_cli.config.secrets import to_show
 
 Origin = Literal["option", "recipe", "override"]
 
@@ -34,7 +35,7 @@ class Sources(dict[str, list[Source]]):
                 value: Any = document.values
                 for key in keys:
                     value = _item(value, key)
-                source = Source(f"{document.where()}:{line}", value, origin)
+                source = Source(f"{document.where()}:{line}", to_show(keys[-1], value), origin)
                 self.setdefault(".".join((*prefix, *keys)), []).append(source)
 
     def add_overrides(self, values: Iterable[Override]) -> None:
@@ -46,7 +47,8 @@ class Sources(dict[str, list[Source]]):
                 )
 
     def _add_value(self, key: str, value: Any, text: str) -> None:
-        self.setdefault(key, []).append(Source(text, value, "override"))
+        shown = to_show(key.rpartition(".")[2], value)
+        self.setdefault(key, []).append(Source(text, shown, "override"))
         if isinstance(value, dict):
             for name, item in value.items():
                 self._add_value(f"{key}.{name}", item, text)
