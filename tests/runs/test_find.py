@@ -12,6 +12,7 @@ from trainer_cli.checkpoint.store import FORMAT, MANIFEST, STATE, Checkpoints
 from trainer_cli.config.errors import UserError
 from trainer_cli.runs.find import all_runs, check, find, why_afresh
 from trainer_cli.runs.record import FILE, Record
+from trainer_cli.runs.sweeps import FILE as SWEEP
 
 
 def save(record: Record, step: int) -> None:
@@ -59,6 +60,39 @@ def test_latest_is_the_newest_run_and_its_newest_checkpoint(tmp_path: Path, resu
     make_run(tmp_path, "09:00", 3)
     newest = make_run(tmp_path, "10:00", 5, 20, 100)
     assert found_in(resume, tmp_path) == (newest.run_dir, "checkpoint-100")
+
+
+def test_what_is_in_a_run_and_what_is_hidden_is_not_looked_into(tmp_path: Path) -> None:
+    outer = make_run(tmp_path, "09:00")
+    make_run(outer.run_dir / "inside", "10:00")
+    make_run(tmp_path / ".trash", "10:00")
+    (tmp_path / "link").symlink_to(outer.run_dir)
+    assert [record.run_dir for record in all_runs(tmp_path)] == [outer.run_dir]
+    assert [record.run_dir for record in all_runs(outer.run_dir)] == [outer.run_dir]
+    assert all_runs(tmp_path / "missing") == []
+
+
+def test_jobs_of_a_sweep_are_passed_over(tmp_path: Path) -> None:
+    job = make_run(tmp_path, "10:00", 4, recipe="glue")
+    job.update(sweep={"name": "sweep-1", "number": 1, "values": {}})
+    with pytest.raises(UserError) as caught:
+        find("latest", tmp_path, {"recipe": "glue"})
+    assert "it goes on by its own command" in caught.value.problems[0].right
+    assert find("auto", tmp_path, {"recipe": "glue"}) is None
+    assert why_afresh(tmp_path, {"recipe": "glue"}) == []
+    own = make_run(tmp_path, "09:00", 3, recipe="glue")
+    assert found_in("latest", tmp_path, recipe="glue") == (own.run_dir, "checkpoint-3")
+    assert found_in(str(job.run_dir), tmp_path) == (job.run_dir, "checkpoint-4")
+
+
+def test_the_unreadable_record_of_a_job_is_no_newer_run(tmp_path: Path) -> None:
+    own = make_run(tmp_path, "09:00", 3)
+    (tmp_path / "sweep-1").mkdir()
+    (tmp_path / "sweep-1" / SWEEP).write_text("{}")
+    job = make_run(tmp_path, "10:00", 4, name="sweep-1")
+    (job.run_dir / FILE).write_text("{")
+    job.run_dir.rename(tmp_path / "sweep-1" / "lr-1_0123456789ab")
+    assert found_in("latest", tmp_path) == (own.run_dir, "checkpoint-3")
 
 
 @pytest.mark.parametrize("resume", ["latest", "auto"])

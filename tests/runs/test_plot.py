@@ -59,3 +59,9 @@ def test_what_is_not_finite_is_left_out() -> None:
     assert plot("t", range(4), values) == plot("t", [0, 3], [1.0, 0.0])
     assert plot("t", [1], [math.nan]) == "t\nnothing to draw"
     assert plot("t", [], []) == "t\nnothing to draw"
+
+
+def test_limits_are_the_ends_of_the_axis() -> None:
+    drawing = plot("t", [0, 1], [1.0, 0.0], width=4, height=4, limits=(0.0, 2.0))
+    assert [line.split()[0] for line in drawing.splitlines()[1:-2] if "┤" in line] == ["2", "1", "0"]
+    assert {row for _, row in dots(drawing)} == set(range(7, 16))

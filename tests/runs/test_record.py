@@ -14,7 +14,6 @@ import pytest
 
 from trainer_cli.config.compose import compose
 from trainer_cli.config.errors import UserError
-from trainer_cli.runs import record as records
 from trainer_cli.runs.record import FILE, Record, identity, is_alive, provenance, start_of
 
 BASE = ("model=mlp", "model.in_features=2", "model.out_features=2", "loss=cross_entropy", "data=python")
@@ -164,35 +163,3 @@ def test_the_record_says_what_the_numbers_depend_on() -> None:
     assert {"torch", "hydra-core", "numpy"} <= found["packages"].keys()
     assert found["machine"]["python"] == platform.python_version()
     assert found["git"] is None or found["git"].keys() >= {"commit", "dirty"}
-
-
-def test_outside_of_a_repository_there_is_no_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
-    monkeypatch.chdir(tmp_path)
-    assert records.git_state() is None
-
-
-def test_the_state_of_the_code_tells_edits_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    for name in ("AUTHOR", "COMMITTER"):
-        monkeypatch.setenv(f"GIT_{name}_NAME", "somebody")
-        monkeypatch.setenv(f"GIT_{name}_EMAIL", "somebody@example.org")
-    file = tmp_path / "code.py"
-    file.write_text("1\n")
-    for words in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "first"]):
-        subprocess.run(["git", *words], check=True)
-    clean = records.git_state()
-    assert clean is not None and not clean["dirty"] and clean["changes"] is None
-    # What a run writes is no edit of the code.
-    (tmp_path / "outputs").mkdir()
-    (tmp_path / "outputs" / "run.json").write_text("{}")
-    assert records.git_state() == clean
-    seen = []
-    for text in ("2\n", "3\n"):
-        file.write_text(text)
-        seen.append(records.git_state())
-    file.write_text("1\n")
-    (tmp_path / "new.py").write_text("")
-    seen.append(records.git_state())
-    assert all(state is not None and state["dirty"] for state in seen)
-    assert len({state["changes"] for state in seen if state is not None}) == 3

@@ -18,6 +18,10 @@ class Patient(Console):
         self.quiet = True
         silence(sys.stdout)
 
+    def show_cursor(self, show: bool = True) -> bool:
+        """Never hide it: a process that is killed could not bring it back."""
+        return super().show_cursor() if show else False
+
 
 def silence(stream: TextIO) -> None:
     """Have what is still written to a closed pipe go nowhere."""
@@ -27,5 +31,7 @@ def silence(stream: TextIO) -> None:
 
 
 def console() -> Console:
-    """Standard output; a pipe or file, which has no width, is taken to be wide."""
-    return Patient(highlight=False, width=None if sys.stdout.isatty() else WIDTH_OF_A_PIPE)
+    """Standard output; a pipe or file, which has no width and no cursor, is taken to be wide."""
+    if sys.stdout.isatty():
+        return Patient(highlight=False)
+    return Patient(highlight=False, width=WIDTH_OF_A_PIPE, force_interactive=False)

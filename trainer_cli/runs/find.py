@@ -12,6 +12,7 @@ from pathlib import Path
 from trainer_cli.checkpoint.store import MANIFEST, STATE, Checkpoints, check_format, verify
 from trainer_cli.config.errors import UserError
 from trainer_cli.runs.record import FILE, Record
+from trainer_cli.runs.sweeps import FILE as SWEEP
 
 HOW = ("strategy", "checkpoint", "tracker")
 """Groups that say how a run is carried out, not what it is: a run goes on under any options of theirs."""
@@ -56,14 +57,30 @@ class Found:
 
 
 def all_runs(root: Path) -> list[Record]:
-    """Every run below a directory, oldest first."""
+    """Every run in or below a directory, oldest first; hidden directories are not looked into."""
     records = []
-    for path in root.rglob(FILE):
+    directories = [str(root)]
+    while directories:
+        directory = directories.pop()
         try:
-            records.append(Record.load(path.parent))
+            records.append(Record.load(Path(directory)))
         except (OSError, ValueError):
-            continue
-    return sorted(records, key=lambda record: (record.fields.get("created", ""), record.fields.get("id", "")))
+            # Only what is no run is looked into: a run's checkpoints and model hold many files.
+            directories += directories_in(directory)
+    return sorted(records, key=lambda record: (str(record.fields["created"]), str(record.fields["id"])))
+
+
+def directories_in(directory: str) -> list[str]:
+    """Those that a run may be in or below; none where the directory cannot be read."""
+    try:
+        with os.scandir(directory) as entries:
+            return [
+                entry.path
+                for entry in entries
+                if entry.is_dir(follow_symlinks=False) and not entry.name.startswith(".")
+            ]
+    except OSError:
+        return []
 
 
 def find(resume: str, root: Path, choices: Mapping[str, str]) -> Found | None:
@@ -151,10 +168,14 @@ NO_RECORD = (
 
 
 def find_latest(resume: str, root: Path, choices: Mapping[str, str]) -> Found | None:
-    """The newest run that agrees with the choices; `latest` passes over those that never saved anything."""
+    """The newest run that agrees with the choices; `latest` passes over those that never saved anything.
+
+    A sweep's jobs are none of them: what goes on with a sweep is its own command.
+    """
     passed: list[str] = []
-    for record in reversed(all_runs(root)):
-        if disagreement(record, choices):
+    records = all_runs(root)
+    for record in reversed(records):
+        if is_job(record) or disagreement(record, choices):
             continue
         found = at_newest(record)
         if resume == "auto" or found.has_begun or record.status == "finished":
@@ -166,10 +187,20 @@ def find_latest(resume: str, root: Path, choices: Mapping[str, str]) -> Found | 
     if resume == "auto":
         return None
     wanted = " ".join(f"{group}={option}" for group, option in choices.items() if group not in HOW)
+    jobs = (
+        ["a sweep's jobs are passed over: it goes on by its own command"] if any(map(is_job, records)) else []
+    )
     raise UserError(
         f"resume=latest: no run below {root}" + (f" with {wanted}" if wanted else "") + " has a checkpoint",
-        right="\n".join([*passed[:FEW], "resume=auto starts a fresh run where there is none to go on with"]),
+        right="\n".join(
+            [*passed[:FEW], *jobs, "resume=auto starts a fresh run where there is none to go on with"]
+        ),
     )
+
+
+def is_job(record: Record) -> bool:
+    """Whether the run is a job of a sweep."""
+    return record.fields.get("sweep") is not None
 
 
 def disagreement(record: Record, choices: Mapping[str, str]) -> str:
@@ -181,7 +212,7 @@ def disagreement(record: Record, choices: Mapping[str, str]) -> str:
 
 def why_afresh(root: Path, choices: Mapping[str, str]) -> list[str]:
     """Why `auto` starts a fresh run although there are others, or may be."""
-    newest = all_runs(root)[-1:]
+    newest = [record for record in all_runs(root) if not is_job(record)][-1:]
     others = [f"a fresh run: {run.run_dir} was made with {disagreement(run, choices)}" for run in newest]
     closed: list[OSError] = []
     for _ in os.walk(root, onerror=closed.append):
@@ -192,7 +223,9 @@ def why_afresh(root: Path, choices: Mapping[str, str]) -> list[str]:
 def refuse_unknown(root: Path, newest: str) -> None:
     """Raise UserError where a run may be newer than the one of this id, but cannot be read."""
     for path in root.rglob(FILE):
-        if path.parent.name <= newest or not Checkpoints(path.parent, None).steps():
+        if path.parent.name <= newest or (path.parent.parent / SWEEP).exists():
+            continue
+        if not Checkpoints(path.parent, None).steps():
             continue
         try:
             Record.load(path.parent)

@@ -11,15 +11,23 @@ DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
 """The bit of each of a character's dots, by row and column."""
 
 
-def plot(title: str, x: Sequence[float], y: Sequence[float], width: int = 60, height: int = 10) -> str:
+def plot(
+    title: str,
+    x: Sequence[float],
+    y: Sequence[float],
+    width: int = 60,
+    height: int = 10,
+    limits: tuple[float, float] | None = None,
+) -> str:
     """The line through the points, `width` characters by `height`, with both axes labelled.
 
-    `x` rises; points that are not finite are left out.
+    `x` rises; points that are not finite are left out. `limits` are the ends of the y axis, where these are
+    not the least and the greatest of the points.
     """
     points = [point for point in zip(x, y, strict=True) if all(map(math.isfinite, point))]
     if not points:
         return f"{title}\nnothing to draw"
-    low, high = min(value for _, value in points), max(value for _, value in points)
+    low, high = limits or (min(value for _, value in points), max(value for _, value in points))
     left, right = points[0][0], points[-1][0]
     columns, rows = 2 * width - 1, 4 * height - 1
     places = [(scaled(a, left, right, columns), rows - scaled(b, low, high, rows)) for a, b in points]

@@ -9,7 +9,6 @@ import json
 import os
 import platform
 import secrets
-import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,8 @@ from typing import Any
 
 from trainer_cli import durable
 from trainer_cli.config.errors import UserError
+from trainer_cli.config.secrets import veiled
+from trainer_cli.runs.code import state_of_code
 
 FILE = "run.json"
 CONFIG = "config.yaml"
@@ -31,6 +32,14 @@ PACKAGES = (
     "hydra-core",
     "omegaconf",
     "numpy",
+    "scipy",
+    "scikit-learn",
+    "peft",
+    "bitsandbytes",
+    "torchao",
+    "torch-optimi",
+    "pytorch-optimizer",
+    "schedulefree",
 )
 # What does not change a run's numbers is left out of its identity.
 NOT_IDENTITY = (
@@ -38,8 +47,12 @@ NOT_IDENTITY = (
     ("run",),
     ("sweep",),
     ("checkpoint",),
+    ("tracker",),
+    ("callbacks", "pruning"),
     ("args", "output_dir"),
     ("args", "log_level"),
+    ("args", "log_level_replica"),
+    ("args", "log_on_each_node"),
 )
 
 
@@ -60,18 +73,28 @@ class Record:
     @classmethod
     def make(cls, root: Path, name: str, fields: Mapping[str, Any]) -> Record:
         """Make the directory `root/name/<id>` of a new run, which is one when `start` has been called."""
-        run_id = f"{now():%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
-        run_dir = root / name / run_id
+        while True:
+            run_dir = root / name / f"{now():%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+            try:
+                run_dir.mkdir(parents=True)
+            except FileExistsError:
+                if not run_dir.is_dir():
+                    raise cannot_be_made(run_dir, "a file is in its way") from None
+                continue  # of the same second, with the same digits
+            except OSError as error:
+                raise cannot_be_made(run_dir, str(error.strerror)) from error
+            return cls.at(run_dir, {"name": name, **fields})
+
+    @classmethod
+    def at(cls, run_dir: Path, fields: Mapping[str, Any]) -> Record:
+        """Of a new run in this directory; it may be there from a start that was cut off before it was one."""
         try:
-            run_dir.mkdir(parents=True)
+            run_dir.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise UserError(
-                f"the run's directory {run_dir} cannot be made: {error.strerror}",
-                right="args.output_dir=DIR names a directory that can be written",
-            ) from error
+            raise cannot_be_made(run_dir, str(error.strerror)) from error
         # In UTC and to the microsecond, as runs are put in order by it.
         created = now().astimezone(datetime.UTC).isoformat()
-        return cls(run_dir, {"id": run_id, "name": name, "status": "running", **fields, "created": created})
+        return cls(run_dir, {"id": run_dir.name, "status": "running", **fields, "created": created})
 
     @classmethod
     def load(cls, run_dir: Path) -> Record:
@@ -90,10 +113,11 @@ class Record:
         """This process now runs it, or has it run by processes that end with this one."""
         pid = os.getpid()
         process = {"pid": pid, "pid_start": start_of(pid), "host": platform.node()}
-        self.update(status="running", error=None, **process, **fields)
+        times = {"started": now().isoformat(timespec="seconds"), "ended": None}
+        self.update(status="running", error=None, **times, **process, **fields)
 
     def end(self, status: str, **fields: Any) -> None:
-        """How the run ended: finished, preempted, failed or diverged."""
+        """How the run ended: finished, pruned, preempted, failed or diverged."""
         self.update(status=status, ended=now().isoformat(timespec="seconds"), **fields)
 
     @property
@@ -114,6 +138,14 @@ class Record:
         if not self.is_here or pid is None or not is_alive(pid):
             return False
         return start is None or start == start_of(pid)
+
+
+def cannot_be_made(run_dir: Path, why: str) -> UserError:
+    """The error for a run whose directory cannot be."""
+    return UserError(
+        f"the run's directory {run_dir} cannot be made: {why}",
+        right="args.output_dir=DIR names a directory that can be written",
+    )
 
 
 def is_alive(pid: int) -> bool:
@@ -148,7 +180,7 @@ def now() -> datetime.datetime:
 
 def identity(config: Mapping[str, Any]) -> str:
     """A hash of all that determines a run's numbers."""
-    kept = json.loads(json.dumps(config))
+    kept = json.loads(json.dumps(veiled(config)))
     for *path, last in NOT_IDENTITY:
         node = kept
         for key in path:
@@ -158,8 +190,9 @@ def identity(config: Mapping[str, Any]) -> str:
 
 
 def provenance() -> dict[str, Any]:
-    """Code, packages and machine, as they are now."""
-    return {"git": git_state(), "packages": package_versions(), "machine": machine()}
+    """Code, what of it is not committed, packages and machine, as they are now."""
+    git, diff = state_of_code()
+    return {"git": git, "diff": diff, "packages": package_versions(), "machine": machine()}
 
 
 def package_versions() -> dict[str, str]:
@@ -174,31 +207,21 @@ def package_versions() -> dict[str, str]:
 
 
 def machine() -> dict[str, Any]:
-    """Where it runs; no environment variable is read."""
+    """Where it runs, its memory in bytes; no environment variable is read."""
     return {
         "host": platform.node(),
         "system": platform.platform(),
         "python": platform.python_version(),
         "cpus": os.cpu_count(),
+        "memory": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        "gpus": gpus(),
     }
 
 
-def git_state() -> dict[str, Any] | None:
-    """Commit of the current folder's repository, and what its Python files differ by; None outside of one.
-
-    `dirty` says whether tracked files were edited or Python files are untracked, `changes` is their digest.
-    """
-    try:
-        commit = git("rev-parse", "HEAD")
-        edits = git("diff", "HEAD", "--no-ext-diff", "--no-color", "--full-index")
-        untracked = git("ls-files", "--others", "--exclude-standard", "--", "*.py")
-    except (OSError, subprocess.SubprocessError):
-        return None
-    changes = edits + untracked
-    digest = hashlib.sha256(changes).hexdigest()[:8] if changes else None
-    return {"commit": commit.decode().strip(), "dirty": bool(changes), "changes": digest}
-
-
-def git(*words: str) -> bytes:
-    """What git prints; raises SubprocessError where it fails."""
-    return subprocess.run(["git", *words], capture_output=True, timeout=10, check=True).stdout
+def gpus() -> list[str]:
+    """Names of the machine's NVIDIA GPUs, as their driver has them."""
+    names = []
+    for path in sorted(Path("/proc/driver/nvidia/gpus").glob("*/information")):
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+        names += [line.partition(":")[2].strip() for line in lines if line.startswith("Model:")]
+    return names

@@ -1,0 +1,97 @@
+"""The curves of a run: each number of its rows by step, thinned to what a picture can show."""
+
+from __future__ import annotations
+
+import math
+from array import array
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+NOT_FINITE = ("nan", "inf", "-inf")
+"""How rows of JSON name the numbers that it lacks."""
+
+LEAST = 20
+"""Points of a curve that are left at least, however many curves share a page."""
+
+
+@dataclass
+class Curve:
+    """One number of a run by step, in the order of the steps.
+
+    `rows` is how many rows had it. Of a thinned curve, `means` are the mean of each stretch and the step in
+    its middle.
+    """
+
+    steps: array[int]
+    values: array[float]
+    rows: int
+    means: list[tuple[int, float]] = field(default_factory=list)
+
+
+def curves(rows: Iterable[Mapping[str, Any]]) -> dict[str, Curve]:
+    """The curve of each number, by its name, in the order in which the names come up."""
+    found: dict[str, tuple[list[int], list[float]]] = {}
+    for row in rows:
+        step = row["step"]
+        for name, value in row.items():
+            kind = type(value)  # a million times: isinstance takes three times as long
+            if kind is str and value in NOT_FINITE:
+                value = float(value)
+            elif kind is not float and kind is not int:
+                continue
+            if name not in found:
+                found[name] = [], []
+            steps, values = found[name]
+            steps.append(step)
+            values.append(value)
+    return {name: curve(*points) for name, points in found.items() if name not in ("step", "epoch")}
+
+
+def curve(steps: Sequence[int], values: Sequence[float]) -> Curve:
+    """The curve through the points: a run that went back to a checkpoint has some steps twice."""
+    rising = sorted(steps)
+    if rising != steps:
+        values = [values[index] for index in sorted(range(len(steps)), key=steps.__getitem__)]
+    return Curve(array("q", rising), array("d", values), len(rising))
+
+
+def thinned(curve: Curve, most: int) -> Curve:
+    """The curve in at most so many points: of each stretch of rows the least and the greatest value.
+
+    The first value that is not finite of a stretch stays too, and so do both ends: a spike of one row in
+    100,000 is drawn at its full height. Averages of a picture's points would hide it; LTTB, which picks one
+    point a stretch by the area that it spans, can pass over one of two spikes.
+    """
+    count = len(curve.steps)
+    if count <= most:
+        return curve
+    stretches = max(1, (most - 2) // 3)
+    kept = {0, count - 1}
+    means = []
+    for stretch in range(stretches):
+        first, after = count * stretch // stretches, count * (stretch + 1) // stretches
+        part = curve.values[first:after]
+        finite = [value for value in part if math.isfinite(value)]
+        if finite:
+            kept |= {first + part.index(min(finite)), first + part.index(max(finite))}
+            means.append((curve.steps[(first + after) // 2], sum(finite) / len(finite)))
+        if len(finite) < len(part):
+            kept.add(first + next(at for at, value in enumerate(part) if not math.isfinite(value)))
+    order = sorted(kept)
+    steps = array("q", (curve.steps[index] for index in order))
+    return Curve(steps, array("d", (curve.values[index] for index in order)), curve.rows, means)
+
+
+def share(lengths: Sequence[int], points: int) -> int:
+    """Points that each curve may have, so that together they have at most so many, or LEAST each.
+
+    Short curves leave what they do not need to the long ones.
+    """
+    left = points
+    for place, length in enumerate(sorted(lengths)):
+        most = left // (len(lengths) - place)
+        if length > most:
+            return max(most, LEAST)
+        left -= length
+    return max(lengths, default=LEAST)

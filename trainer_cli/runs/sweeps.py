@@ -1,0 +1,91 @@
+"""sweep.json: the jobs of a sweep, and what they are made of."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from trainer_cli import durable
+from trainer_cli.runs.record import Record
+
+FILE = "sweep.json"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A job of a sweep: what it is called, and what it is made of.
+
+    `id` is the identity of its configuration; `values` are those of the swept keys, an option's name where a
+    group is swept over; `words` are the overrides of a run of its own; `directory` is below the sweep's.
+    """
+
+    id: str
+    number: int
+    values: dict[str, Any]
+    words: list[str]
+    directory: str
+
+    @property
+    def label(self) -> str:
+        """Its values in a line."""
+        return " ".join(f"{key}={value}" for key, value in self.values.items()) or "the one job"
+
+
+@dataclass
+class SweepRecord:
+    """A sweep's directory and the contents of its sweep.json.
+
+    `fields` has: `name`, `created`, `argv` of the last command, `fixed` (the overrides that all its jobs
+    share), `search`, `jobs` (all that there ever were, in the order of their numbers) and `asked` (the ids of
+    the last command's, in its order).
+    """
+
+    sweep_dir: Path
+    fields: dict[str, Any]
+
+    @classmethod
+    def load(cls, sweep_dir: Path) -> SweepRecord:
+        """The record of an existing sweep; raises OSError or ValueError where there is none."""
+        fields = json.loads((sweep_dir / FILE).read_text(encoding="utf-8"))
+        if not isinstance(fields, dict) or not {"jobs", "asked"} <= fields.keys():
+            raise ValueError(f"{sweep_dir / FILE} is no record of a sweep")
+        return cls(sweep_dir, fields)
+
+    def update(self, **fields: Any) -> None:
+        """Set fields, on the disk as a whole or not at all."""
+        self.fields |= fields
+        durable.write(self.sweep_dir / FILE, json.dumps(self.fields, indent=1) + "\n")
+
+    @property
+    def entries(self) -> list[Entry]:
+        """All jobs that the sweep ever had, by number."""
+        return [Entry(**job) for job in self.fields["jobs"]]
+
+    @property
+    def asked(self) -> list[Entry]:
+        """The jobs of the last command."""
+        by_id = {entry.id: entry for entry in self.entries}
+        return [by_id[job] for job in self.fields["asked"]]
+
+    def record(self, entry: Entry) -> Record | None:
+        """The run of a job; None where it was never started."""
+        try:
+            return Record.load(self.sweep_dir / entry.directory)
+        except (OSError, ValueError):
+            return None
+
+
+def score_of(fields: Mapping[str, Any]) -> float | None:
+    """What a run came to, by its run.json: the metric that picks its best model, of the model it kept."""
+    name = (fields.get("metric") or {}).get("name")
+    results = fields.get("results") or {}
+    value = results[name] if name in results else (fields.get("best") or {}).get(name)
+    return None if value is None else float(value)
+
+
+def swept_keys(entries: Sequence[Entry]) -> list[str]:
+    """The keys that the jobs are told apart by, in the order of the command line."""
+    return list(dict.fromkeys(key for entry in entries for key in entry.values))
