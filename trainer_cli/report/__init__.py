@@ -1,0 +1,1 @@
+"""The page of `report`: its sections, its charts, and what draws them in the browser."""
