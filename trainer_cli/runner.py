@@ -23,7 +23,7 @@ from trainer_cli.checkpoint import Checkpoints, verify
 from trainer_cli.checkpoint.contents import planned_steps
 from trainer_cli.checkpoint.saver import Saver
 from trainer_cli.checks import check_engine, check_inputs
-from trainer_cli.config.errors import RunFailed, UserError
+from trainer_cli.config.errors import Diverged, RunFailed, UserError
 from trainer_cli.config.instantiate import check_targets, instantiate, instantiate_named
 from trainer_cli.config.schema import STRATEGIES, Args, Checkpoint
 from trainer_cli.data.build import build_loaders, count_steps, needed_splits
@@ -41,12 +41,14 @@ from trainer_cli.optim import Modal, check_hyperparameters, parameter_groups
 from trainer_cli.optim.averaging import Averaging, ExponentialAverage, OptimizerAveraging
 from trainer_cli.predict import predict
 from trainer_cli.restore import restore
+from trainer_cli.runs.journal import PRUNED
 from trainer_cli.saving import small_files
 from trainer_cli.seed import demand_determinism, seed_everything
 from trainer_cli.strategy import build_strategy
 from trainer_cli.strategy.device import autocast, has_spare_core, keep_freed_memory, loss_scaler, set_tf32
 from trainer_cli.summary import summarise
-from trainer_cli.tracker import JsonLines, Tracker
+from trainer_cli.tracker import Background, JsonLines, Status, Tracker
+from trainer_cli.tracker.background import cause
 
 log = logging.getLogger(__name__)
 
@@ -127,7 +129,7 @@ def build(
         callbacks: dict[str, Callback] = instantiate_named("callbacks", config["callbacks"])
         trackers: dict[str, Tracker] = {}
         if strategy.is_main:
-            trackers = {"jsonl": JsonLines(), **instantiate_named("tracker", config["tracker"])}
+            trackers = build_trackers(config["tracker"])
 
     with stage(9, "hub and output directory"):
         policy = Checkpoint(**config["checkpoint"])
@@ -190,21 +192,32 @@ def run(engine: Engine) -> Row:
     if engine.state.step > 0:
         engine.notify("on_resume")
     on_cpu = engine.strategy.device.type == "cpu"
+    status: Status = "failed"
     try:
         with fast_dropout() if on_cpu else contextlib.nullcontext():
             for name in engine.args.stages:
                 results |= RUN_STAGES[name](engine)
                 if engine.state.interrupted:
                     break
+        status = status_of(engine)
     except BaseException as error:
+        if isinstance(error, Diverged | KeyboardInterrupt):
+            status = "diverged" if isinstance(error, Diverged) else "preempted"
         engine.notify("on_exception", error)
         engine.saver.close()
         raise
     finally:
         engine.notify("on_end")
         for tracker in engine.trackers.values():
-            tracker.close()
+            tracker.close(status)
     return results
+
+
+def status_of(engine: Engine) -> Status:
+    """How a run that met no error ended."""
+    if engine.state.interrupted:
+        return "preempted"
+    return "pruned" if engine.state.stop == PRUNED else "finished"
 
 
 def run_train(engine: Engine) -> Row:
@@ -298,6 +311,23 @@ def build_optimizer(config: Mapping[str, Any], module: nn.Module) -> Optimizer:
     optimizer: Optimizer = instantiate("optim", config, params=groups, module=module)
     check_hyperparameters(optimizer, config)
     return optimizer
+
+
+def build_trackers(config: Mapping[str, Any]) -> dict[str, Tracker]:
+    """metrics.jsonl and the configured trackers, each on a thread; one that cannot be made is left out.
+
+    Raises UserError for what the user can put right, as a package that is not installed.
+    """
+    trackers: dict[str, Tracker] = {"jsonl": JsonLines()}
+    for name, node in config.items():
+        try:
+            for made in instantiate_named("tracker", {name: node}).values():
+                trackers[name] = Background(name, made)
+        except UserError:
+            raise
+        except (Exception, SystemExit) as error:
+            log.warning("tracker %s is left out; metrics.jsonl has its rows: %s", name, cause(error))
+    return trackers
 
 
 def build_averaging(module: nn.Module, optimizer: Optimizer, ema_decay: float | None) -> Averaging:

@@ -12,11 +12,16 @@ from typing import Any
 
 from trainer_cli import durable
 from trainer_cli.checkpoint.store import is_disk_full
-from trainer_cli.tracker.base import Tracker
+from trainer_cli.tracker.base import Status, Tracker
 
 log = logging.getLogger(__name__)
 
 FILE = "metrics.jsonl"
+
+RECENT = 1000
+"""Rows that a tracker looks back on when a run goes on."""
+
+NOT_FINITE = ("nan", "inf", "-inf")
 
 
 class JsonLines(Tracker):
@@ -57,7 +62,7 @@ class JsonLines(Tracker):
         elif not already:
             log.warning("the disk has no room for a row of %s: it is written as soon as there is", self.path)
 
-    def close(self) -> None:
+    def close(self, status: Status = "finished") -> None:
         return
 
 
@@ -97,3 +102,13 @@ def read(path: Path) -> list[dict[str, Any]]:
         return []
     lines = path.read_text(encoding="utf-8").split("\n")
     return [json.loads(line) for line in lines[:-1] if line]
+
+
+def kept_rows(run_dir: Path, rows: int) -> list[dict[str, Any]]:
+    """The most recent of the first so many rows of a run's metrics.jsonl, as they were logged."""
+    path = run_dir / FILE
+    lines = path.read_bytes().splitlines(keepends=True)[:rows] if path.exists() else []
+    kept = [json.loads(line) for line in lines[-RECENT:] if looks_whole(line)]
+    return [
+        {name: float(value) if value in NOT_FINITE else value for name, value in row.items()} for row in kept
+    ]
