@@ -72,18 +72,3 @@ def test_a_set_that_is_not_there_is_refused_with_those_that_are(tmp_path: Path) 
     ):
         pass
     assert caught.value.problems[0].right == "it has: easy/loss, easy/accuracy, hard/loss, hard/accuracy"
-
-
-def test_the_progress_line_of_each_set_is_taken_away(tmp_path: Path) -> None:
-    with built(
-        tmp_path, *TWO_SETS, "callbacks={progress: {_target_: trainer_cli.callbacks.Progress}}"
-    ) as engine:
-        progress: Any = engine.callbacks["progress"]
-        progress.console._force_terminal = True
-        row = dict.fromkeys(engine.scores, 0.0)
-        for loader in engine.eval_loaders.values():
-            progress.on_evaluate_begin(engine, loader)
-            assert len(progress.bars.tasks) == 1
-        progress.on_evaluate(engine, row)
-        assert not progress.bars.tasks
-        progress.on_end(engine)

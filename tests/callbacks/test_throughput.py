@@ -37,7 +37,6 @@ class Time:
 def time(monkeypatch: pytest.MonkeyPatch) -> Time:
     time = Time()
     monkeypatch.setattr(throughput, "monotonic", time)
-    monkeypatch.setattr(progress, "monotonic", time)
     return time
 
 

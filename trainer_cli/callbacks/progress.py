@@ -1,32 +1,20 @@
-"""What a run looks like while it runs: a live line on a terminal, a plain line a row elsewhere."""
+"""What a run looks like while it runs: live lines on a terminal, a plain line a row elsewhere."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    TaskID,
-    TextColumn,
-    TimeRemainingColumn,
-)
-from rich.progress import (
-    Progress as Bars,
-)
-
 from trainer_cli.callbacks.base import Callback
-from trainer_cli.callbacks.throughput import Clock
+from trainer_cli.callbacks.live import RunView
+from trainer_cli.callbacks.throughput import Clock, count_tokens
 from trainer_cli.runs.console import console
+from trainer_cli.runs.screen import Screen, short
 
 if TYPE_CHECKING:
-    from trainer_cli.data.loader import EvalLoader
+    from trainer_cli.data.loader import EvalLoader, GlobalBatch
     from trainer_cli.engine import Engine
-
-SECONDS_BETWEEN_UPDATES = 0.1
 
 
 class Progress(Callback):
@@ -34,58 +22,61 @@ class Progress(Callback):
 
     def __init__(self) -> None:
         self.console = console()
-        self.bars: Bars | None = None
-        self.training: TaskID | None = None
-        self.evaluating: TaskID | None = None
-        self.shown = 0.0
         self.clock = Clock()
+        self.pending = (0, 0)
+        self.view: RunView | None = None
+        self.screen: Screen | None = None
 
     def on_begin(self, engine: Engine) -> None:
         if engine.strategy.is_main:
             self.print_header(engine)
 
     def on_train_begin(self, engine: Engine) -> None:
+        if (view := self.look(engine)) is not None:
+            view.train()
+            self.show(view)
         self.clock.run()
-        if engine.strategy.is_main and self.console.is_terminal:
-            self.training = self.live().add_task(
-                "train", total=engine.total_steps, completed=engine.state.step, numbers=""
-            )
+
+    def on_step_begin(self, engine: Engine, batch: GlobalBatch) -> None:
+        if self.view is not None:
+            self.pending = len(batch.rows), count_tokens(batch)
 
     def on_step_end(self, engine: Engine) -> None:
         self.clock.tick()
-        if self.bars is None or self.training is None:
-            return
-        now = monotonic()
-        if now - self.shown >= SECONDS_BETWEEN_UPDATES:
-            self.shown = now
-            self.bars.update(self.training, completed=engine.state.step)
+        if self.view is not None:
+            self.view.update(*self.pending)
 
     def on_log(self, engine: Engine, row: Mapping[str, Any]) -> None:
         if not engine.strategy.is_main:
             return
-        step = row["step"]
         if "train/loss" not in row:
-            self.console.print(f"step {step} · {numbers(row)}", soft_wrap=True)
-            return
-        text = numbers(row)
+            # Words in a terminal, whole lines elsewhere.
+            text = f"step {row['step']} · {numbers(row)}"
+            self.console.print(text, soft_wrap=not self.console.is_interactive)
+            if self.view is not None:
+                self.view.scores = row
+        elif self.view is not None:
+            self.view.log(row)
+        else:
+            self.print_row(engine, row)
+
+    def print_row(self, engine: Engine, row: Mapping[str, Any]) -> None:
+        """A training row as a plain line."""
+        text = f"step {row['step']}/{engine.total_steps} · epoch {row['epoch']:.2f} · {numbers(row)}"
         if "train/samples_per_second" not in row:
             updates, seconds = self.clock.lap()
             text += f" · {updates * engine.train_loader.global_batch / seconds:.0f} samples/s"
-        if self.bars is not None and self.training is not None:
-            self.bars.update(self.training, completed=step, numbers=text)
-        else:
-            place = f"step {step}/{engine.total_steps} · epoch {row['epoch']:.2f}"
-            self.console.print(f"{place} · {text}", soft_wrap=True)
+        self.console.print(text, soft_wrap=True)
 
     def on_evaluate_begin(self, engine: Engine, loader: EvalLoader) -> None:
         self.clock.pause(engine.strategy.device)
-        self.end_evaluation()
-        if engine.strategy.is_main and self.console.is_terminal:
-            self.evaluating = self.live().add_task("eval", total=loader.batches, numbers="")
+        if (view := self.look(engine)) is not None:
+            view.evaluate(loader)
+            self.show(view)
 
     def on_evaluate_step(self, engine: Engine) -> None:
-        if self.bars is not None and self.evaluating is not None:
-            self.bars.advance(self.evaluating)
+        if self.view is not None and self.view.evaluation is not None:
+            self.view.evaluation.done += 1
 
     def on_evaluate(self, engine: Engine, row: Mapping[str, Any]) -> None:
         self.end_evaluation()
@@ -96,13 +87,19 @@ class Progress(Callback):
 
     def on_save(self, engine: Engine, checkpoint: Path) -> None:
         self.clock.run()
+        if self.view is not None:
+            self.view.saved = engine.state.saved_step
 
     def on_train_end(self, engine: Engine) -> None:
+        if self.view is not None:
+            self.view.end()
+        self.close()
         if engine.strategy.is_main and engine.state.stop is not None:
             self.console.print(f"stopped at step {engine.state.step}: {engine.state.stop}")
-        self.close()
 
     def on_end(self, engine: Engine) -> None:
+        if self.view is not None:
+            self.view.end()
         self.close()
 
     def print_header(self, engine: Engine) -> None:
@@ -110,32 +107,30 @@ class Progress(Callback):
         for name, text in {**engine.summary, "run": str(engine.run_dir)}.items():
             self.console.print(f"[bold]{name:>8}[/bold]  {text}", soft_wrap=True)
 
-    def live(self) -> Bars:
-        """The live lines, started when first asked for."""
-        if self.bars is None:
-            self.bars = Bars(
-                TextColumn("{task.description:>5}"),
-                BarColumn(bar_width=20),
-                MofNCompleteColumn(),
-                TimeRemainingColumn(elapsed_when_finished=True),
-                TextColumn("{task.fields[numbers]}"),
-                console=self.console,
-                refresh_per_second=10,
-            )
-            self.bars.start()
-        return self.bars
+    def look(self, engine: Engine) -> RunView | None:
+        """What there is to see of the run; None in a process without a terminal of its own."""
+        if self.view is None and engine.strategy.is_main and self.console.is_interactive:
+            self.view = RunView(engine, self.clock)
+        return self.view
+
+    def show(self, view: RunView) -> None:
+        """Put the view on the terminal, if it is not there; outside of training nothing is left of it."""
+        if self.screen is None:
+            self.screen = Screen(self.console, view.lines, transient=not view.training)
+            self.screen.start()
 
     def end_evaluation(self) -> None:
-        """Take away the line of the evaluation set that was last gone through."""
-        if self.bars is not None and self.evaluating is not None:
-            self.bars.remove_task(self.evaluating)
-            self.evaluating = None
+        """The pass over a set is over, or all of them are."""
+        if self.view is not None:
+            self.view.evaluation = None
+            if not self.view.training:
+                self.close()
 
     def close(self) -> None:
         """Leave the last state of the live lines on the screen and give the terminal back."""
-        if self.bars is not None:
-            self.bars.stop()
-        self.bars = self.training = self.evaluating = None
+        if self.screen is not None:
+            self.screen.stop()
+        self.screen = self.view = None
 
 
 def numbers(row: Mapping[str, Any]) -> str:
@@ -145,8 +140,3 @@ def numbers(row: Mapping[str, Any]) -> str:
         for name, value in row.items()
         if name not in ("step", "epoch") and not name.startswith("train/lr/")
     )
-
-
-def short(value: float) -> str:
-    """The number in four digits, from a thousand on without a point: 0.1235, 21,362, 3.142e+12."""
-    return f"{value:,.0f}" if 1000 <= abs(value) < 1e9 else f"{value:.4g}"
