@@ -55,7 +55,7 @@ def test_nothing_at_all_is_a_page_and_a_flag_alone_is_a_run() -> None:
 @pytest.mark.parametrize(
     ("text", "what", "right"),
     [
-        ("--hepl", "there is no flag --hepl", "did you mean --help?"),
+        ("--hepl", "there is no flag --hepl", "did you mean --help"),
         ("+recipe=glue --multi-run", "there is no flag --multi-run", "did you mean --multirun?"),
         ("--learning_rate=1", "there is no flag --learning_rate", "trainer-cli --help lists the flags"),
         ("+recipe=glue --config-dir", "--config-dir needs a directory", "--config-dir DIR"),
@@ -65,6 +65,9 @@ def test_nothing_at_all_is_a_page_and_a_flag_alone_is_a_run() -> None:
         ("+recipe=glue --resume", "--resume is a flag of verify", "trainer-cli verify --resume …"),
         ("verify --preflight x", "--preflight is a flag of plan", "trainer-cli plan --preflight …"),
         ("verify --resume glue", "glue is neither a verb nor an override", "+recipe=glue"),
+        ("report x --sort age", "--sort is a flag of runs", "trainer-cli runs --sort …"),
+        ("runs --sort", "--sort needs a value", "trainer-cli --help"),
+        ("compare x --output=y", "--output is a flag of report", "trainer-cli report --output …"),
         ("+recipe=glue plan", "the verb plan stands after an override", "trainer-cli plan …"),
     ],
 )
@@ -78,7 +81,7 @@ def test_what_is_none_of_them_is_refused_with_the_nearest(text: str, what: str, 
 def test_main_answers_with_a_block_and_a_code(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["--hepl"]) == 2
     out, err = capsys.readouterr()
-    assert out == "" and err == "error: there is no flag --hepl\n  did you mean --help?\n"
+    assert out == "" and err == "error: there is no flag --hepl\n  did you mean --help or --plot?\n"
     assert cli.main(["--hepl", "--traceback"]) == 2
     assert "Traceback" in capsys.readouterr().err
 
@@ -102,6 +105,10 @@ def test_the_help_names_every_verb_and_flag(capsys: pytest.CaptureFixture[str]) 
         "--json",
         "--resume",
         "--preflight",
+        "--measure",
+        "--sort",
+        "--plot",
+        "--output",
         "--traceback",
     ):
         assert name in page or name in ("run", "welcome"), name
@@ -154,7 +161,7 @@ def answer(folder: Path, *words: str) -> tuple[int, str, str, set[str]]:
         (["-m", "+recipe=glue", "optim.lrr=1,2"], 2, "did you mean optim.lr?"),
         (["plan", "+recipe=glue", "args.seed=x"], 2, "a whole number >= 0"),
         (["+recipe=glue", "resume=latest"], 2, "no run below outputs"),
-        (["runs", "."], 0, "0 runs"),
+        (["runs", "."], 0, "there are no runs"),
         (["import-args", "/dev/null"], 0, "transformers' default"),
     ],
     ids=str,

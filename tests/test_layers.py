@@ -23,6 +23,7 @@ COMMAND_LINE = (
     "launch",
     "signals",
     "sweep",
+    "rerun",
     "plan",
     "preview",
     "preflight",
@@ -30,6 +31,7 @@ COMMAND_LINE = (
     "verify",
     "self_test",
     "listing",
+    "report",
     "import_args",
     "__main__",
 )
@@ -61,7 +63,7 @@ MAY_IMPORT = {
     "hydra": {*COMMAND_LINE, "config", "runner"},
     "omegaconf": {*COMMAND_LINE, "config", "runner"},
     "rich": {"rank", "sweep", "plan", "preview", "listing", "callbacks", "runs"},
-    "accelerate": {"strategy"},
+    "accelerate": {"strategy", "tracker"},
 }
 INSIDE_FUNCTIONS = {"transformers", "datasets", "pyarrow", "scipy", "sklearn", "tokenizers", "peft"} | {
     "bitsandbytes",
@@ -69,6 +71,15 @@ INSIDE_FUNCTIONS = {"transformers", "datasets", "pyarrow", "scipy", "sklearn", "
     "pytorch_optimizer",
     "schedulefree",
     "torchao",
+    "tensorboard",
+    "wandb",
+    "mlflow",
+    "trackio",
+    "swanlab",
+    "dvclive",
+    "comet_ml",
+    "clearml",
+    "accelerate",
 }
 
 
@@ -172,6 +183,19 @@ def test_optional_libraries_are_imported_only_inside_functions() -> None:
         if found.package in INSIDE_FUNCTIONS and not (found.in_function or found.for_types)
     ]
     assert not wrong
+
+
+LOOKING = ("runs.listing", "runs.show", "runs.compare", "runs.drawing", "runs.named", "runs.leaderboard")
+"""Verbs on runs, which read plain files."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("module", LOOKING)
+def test_looking_at_runs_imports_nothing_that_makes_them(module: str) -> None:
+    heavy = "{'torch', 'numpy', 'transformers', 'hydra', 'omegaconf', 'optuna'}"
+    code = f"import sys, trainer_cli.cli, trainer_cli.{module}; print(*{heavy} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
 
 
 @pytest.mark.slow

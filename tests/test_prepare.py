@@ -551,3 +551,66 @@ def test_an_older_checkpoint_begins_a_run_of_its_own_and_the_old_one_stays() -> 
     take_back(again)
     shutil.rmtree(run_dir / "checkpoint-10")
     assert "the only checkpoint of" in refused(*WORDS, "resume=auto")
+
+
+# the code that it ran on
+
+
+@pytest.fixture
+def repository(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A repository whose one file is committed."""
+    for name in ("AUTHOR", "COMMITTER"):
+        monkeypatch.setenv(f"GIT_{name}_NAME", "somebody")
+        monkeypatch.setenv(f"GIT_{name}_EMAIL", "somebody@example.org")
+    (folder / "code.py").write_text("1\n")
+    for words in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "first"]):
+        subprocess.run(["git", *words], check=True)
+    return folder
+
+
+def test_what_is_not_committed_stands_beside_the_record(repository: Path) -> None:
+    clean = begin(*WORDS).run_dir
+    assert not (clean / "git.diff").exists() and Record.load(clean).fields["git"]["diff"] is None
+    (repository / "code.py").write_text("2\n")
+    edited = begin(*WORDS).run_dir
+    assert "-1\n+2\n" in (edited / "git.diff").read_text()
+    assert Record.load(edited).fields["git"]["diff"] == "git.diff"
+    assert "diff" not in Record.load(edited).fields
+
+
+def test_other_changes_at_a_resume_stand_beside_those_of_before(repository: Path) -> None:
+    (repository / "code.py").write_text("2\n")
+    run_dir = made()
+    begin("resume=latest")
+    assert [path.name for path in run_dir.glob("*.diff")] == ["git.diff"]
+    assert Record.load(run_dir).fields["git"]["diff"] == "git.diff"
+    Record.load(run_dir).end("preempted")
+    (repository / "code.py").write_text("3\n")
+    begin("resume=latest")
+    git = Record.load(run_dir).fields["git"]
+    assert git["diff"] == f"git-{git['changes']}.diff"
+    assert "+2\n" in (run_dir / "git.diff").read_text() and "+3\n" in (run_dir / git["diff"]).read_text()
+    changes = [session["changes"] for session in Record.load(run_dir).fields["sessions"]]
+    assert changes[0] == changes[1] != changes[2] == git["changes"]
+
+
+def test_a_resume_that_is_refused_takes_its_changes_back(repository: Path) -> None:
+    run_dir = made()
+    before = tree(run_dir)
+    (repository / "code.py").write_text("3\n")
+    prepared = begin("resume=latest")
+    assert len(list(run_dir.glob("*.diff"))) == 1
+    take_back(prepared)
+    assert {path: text for path, (_, text) in tree(run_dir).items()} == {
+        path: text for path, (_, text) in before.items()
+    }
+
+
+def test_a_record_has_times_and_seeds() -> None:
+    run_dir = made("args.seed=3", "args.data_seed=4")
+    fields = Record.load(run_dir).fields
+    assert (fields["seed"], fields["data_seed"]) == (3, 4)
+    assert fields["created"] and fields["started"] <= fields["ended"]
+    begin("resume=latest", "args.data_seed=5")
+    assert (Record.load(run_dir).fields["data_seed"], Record.load(run_dir).fields["ended"]) == (5, None)
+    assert Record.load(run_dir).fields["machine"]["memory"] > 10**8

@@ -10,26 +10,39 @@ from traceback import print_exception
 
 from trainer_cli import __version__
 from trainer_cli.config.errors import RunFailed, UserError
+from trainer_cli.config.secrets import hide_words
 
 HELP = """\
 trainer-cli trains, evaluates and checkpoints PyTorch models from composed YAML.
 
   trainer-cli +recipe=glue optim=adamw                   a run
   trainer-cli +recipe=glue optim.lr=3e-5 args.seed=7     any field, overridden
+  trainer-cli -m +recipe=glue optim.lr=1e-5,3e-5 args.seed=1,2   a sweep
   trainer-cli +recipe=glue resume=latest                 go on where it stopped
 
 Verbs, each with the overrides of a run:
   plan               what would run, and whether it can; trains nothing
   list [GROUP]       recipes, and the options of each group
   show [KEY]         value and meaning of a field, and what set it
-  runs [DIR]         the runs below a directory (outputs)
-  verify RUN         whether its checkpoints are whole
   import-args FILE   transformers' TrainingArguments (JSON, YAML) as a recipe
+
+Verbs on runs, each a directory or an id:
+  runs [DIR] [KEY=VALUE...]   the runs below a directory (outputs); the
+                     leaderboard of a sweep
+  show RUN           what a run is, and how it went
+  compare RUN RUN    what differs in configuration, code, packages, results
+  report RUN...      a page with their curves: report.html
+  rerun RUN          the same run again, from its record
+  verify RUN         whether its checkpoints are whole
 
 Flags, anywhere on the line:
   -m, --multirun       a run for each value: optim.lr=1e-5,3e-5 args.seed=1,2,3
   --config-dir DIR     look for configs/ and recipes/ in DIR too
-  --json               runs, verify: print JSON
+  --json               verbs on runs, plan -m: print JSON
+  --sort KEY           runs: by a column or field; --sort=-KEY: greatest first
+  --plot               runs RUN: its curves in the terminal
+  --output FILE        report: where the page goes
+  --measure            plan -m: time a few updates of each kind of job
   --preflight          plan: then try each part once, from an update to a reload
   --resume             verify: is a run of these overrides, stopped and resumed,
                        equal to one that was not?
@@ -50,6 +63,10 @@ class CommandLine:
     config_dirs: list[str] = field(default_factory=list)
     multirun: bool = False
     json: bool = False
+    sort: str | None = None
+    output: str | None = None
+    plot: bool = False
+    measure: bool = False
     preflight: bool = False
     resume: bool = False
     traceback: bool = False
@@ -62,6 +79,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if argv is None else list(argv)
     traceback = "--traceback" in arguments
     try:
+        arguments = hide_words(arguments)
         code = answer(parse(arguments), arguments)
         sys.stdout.flush()  # while a closed pipe can still be answered
         return code
@@ -98,6 +116,8 @@ def parse(arguments: Sequence[str]) -> CommandLine:
         "-m": "multirun",
         "--multirun": "multirun",
         "--json": "json",
+        "--plot": "plot",
+        "--measure": "measure",
         "--preflight": "preflight",
         "--resume": "resume",
         "--traceback": "traceback",
@@ -114,10 +134,14 @@ def parse(arguments: Sequence[str]) -> CommandLine:
             if not value and not rest:
                 raise UserError("--config-dir needs a directory", right="--config-dir DIR")
             line.config_dirs.append(value or rest.pop(0))
+        elif name in ("--sort", "--output"):
+            if not value and not rest:
+                raise UserError(f"{name} needs a value", right="trainer-cli --help lists the flags")
+            setattr(line, name[2:], value or rest.pop(0))
         elif word.startswith("-"):
             from trainer_cli.config.nearest import did_you_mean
 
-            hint = did_you_mean(name, [*switches, "--config-dir"])
+            hint = did_you_mean(name, [*switches, "--config-dir", "--sort", "--output"])
             raise UserError(f"there is no flag {name}", right=hint or "trainer-cli --help lists the flags")
         else:
             words.append(word)
@@ -126,12 +150,23 @@ def parse(arguments: Sequence[str]) -> CommandLine:
     elif not words and not arguments:
         line.verb = "welcome"
     line.words = words
-    for flag, verb in (("resume", "verify"), ("preflight", "plan")):
+    for flag, verb in FLAG_OF.items():
         if getattr(line, flag) and line.verb != verb:
             raise UserError(f"--{flag} is a flag of {verb}", right=f"trainer-cli {verb} --{flag} …")
     if line.verb in ("run", "plan") or line.resume:
         refuse_bare_words(words)
     return line
+
+
+FLAG_OF = {
+    "resume": "verify",
+    "preflight": "plan",
+    "measure": "plan",
+    "sort": "runs",
+    "plot": "runs",
+    "output": "report",
+}
+"""Flags that one verb alone has."""
 
 
 def refuse_bare_words(words: Sequence[str]) -> None:
@@ -151,7 +186,7 @@ def welcome(line: CommandLine, _: Sequence[str]) -> int:
     """The page that `trainer-cli` alone prints."""
     from trainer_cli.listing import print_options
 
-    print("\n".join(HELP.splitlines()[:5]) + "\n")
+    print("\n".join(HELP.splitlines()[:6]) + "\n")
     print_options("recipe", line.config_dirs)
     print("\ntrainer-cli --help has the verbs and flags, trainer-cli show +recipe=glue all fields of a run.")
     return 0
@@ -160,27 +195,21 @@ def welcome(line: CommandLine, _: Sequence[str]) -> int:
 def run(line: CommandLine, argv: Sequence[str]) -> int:
     """Train and evaluate, as the configuration says."""
     from trainer_cli import prepare, start
-    from trainer_cli.signals import EarlySignals, Stopped
-    from trainer_cli.sweep import run_sweep
+    from trainer_cli.sweep.run import run_sweep
 
     if line.multirun:
         return run_sweep(line.words, line.config_dirs, argv, line.traceback)
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         return start.execute_under_launcher(line.words, line.config_dirs, argv, line.traceback)
-    early = EarlySignals()
-    early.watch()
-    try:
-        with early.held():  # a run's directory is made whole, or not at all
-            prepared = prepare.prepare(line.words, line.config_dirs, argv)
-        for note in prepared.notes:
-            print(note, file=sys.stderr)
-        return 0 if prepared.done else start.execute(prepared, line.traceback)
-    except Stopped as stopped:
-        return start.stopped(prepared.run_dir, stopped.number)
+    return start.carry_out(lambda: prepare.prepare(line.words, line.config_dirs, argv), line.traceback)
 
 
 def plan(line: CommandLine, _: Sequence[str]) -> int:
     """What would run, and whether it can."""
+    if line.multirun:
+        from trainer_cli.sweep.plan import print_sweep_plan
+
+        return print_sweep_plan(line.words, line.config_dirs, line.measure, line.json)
     from trainer_cli.plan import print_plan
 
     return print_plan(line.words, line.config_dirs, line.preflight, line.traceback)
@@ -195,19 +224,46 @@ def list_options(line: CommandLine, _: Sequence[str]) -> int:
 
 
 def show(line: CommandLine, _: Sequence[str]) -> int:
-    """A field's value, type, meaning and origin."""
+    """A field's value, type, meaning and origin; or a run."""
     from trainer_cli.listing import print_field
+    from trainer_cli.runs.show import is_run, print_run
 
-    print_field(line.words, line.config_dirs)
+    if len(line.words) == 1 and is_run(line.words[0]):
+        print_run(line.words[0], line.json)
+    else:
+        print_field(line.words, line.config_dirs)
     return 0
 
 
 def runs(line: CommandLine, _: Sequence[str]) -> int:
-    """The table of runs."""
+    """The table of runs, the leaderboard of a sweep, or a run's curves."""
     from trainer_cli.runs.listing import print_runs
 
-    print_runs(one_word(line) or "outputs", line.json)
+    print_runs(line.words, line.sort, line.json, line.plot)
     return 0
+
+
+def compare(line: CommandLine, _: Sequence[str]) -> int:
+    """What differs between runs."""
+    from trainer_cli.runs.compare import print_comparison
+
+    print_comparison(line.words, line.json)
+    return 0
+
+
+def report(line: CommandLine, _: Sequence[str]) -> int:
+    """A page of plots."""
+    from trainer_cli.report.page import write_report
+
+    print(write_report(line.words, line.output))
+    return 0
+
+
+def rerun(line: CommandLine, argv: Sequence[str]) -> int:
+    """The same run again."""
+    from trainer_cli.rerun import run_again
+
+    return run_again(line.words, line.config_dirs, argv, line.traceback)
 
 
 def verify(line: CommandLine, _: Sequence[str]) -> int:
@@ -244,6 +300,9 @@ VERBS: dict[str, Callable[[CommandLine, Sequence[str]], int]] = {
     "list": list_options,
     "show": show,
     "runs": runs,
+    "compare": compare,
+    "report": report,
+    "rerun": rerun,
     "verify": verify,
     "import-args": import_args,
     "welcome": welcome,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import json
 import logging
@@ -79,12 +80,14 @@ def launch(command: Sequence[str], num_processes: int, max_restarts: int, log_di
     return None
 
 
-def run_alone(command: Sequence[str]) -> int:
+def run_alone(command: Sequence[str], output: Path | None = None) -> int:
     """Run `python command...` as one process; returns its exit code (negative: the signal that ended it).
 
-    A signal that would end the wait is handed on: the process saves its work and ends, and the wait with it.
+    What it prints is added to the file `output`; None: to the terminal. A signal that would end the wait is
+    handed on: the process saves its work and ends, and the wait with it.
     """
-    process = subprocess.Popen([sys.executable, *command])
+    with contextlib.nullcontext() if output is None else output.open("ab") as file:
+        process = subprocess.Popen([sys.executable, *command], stdout=file, stderr=file)
 
     def hand_on(number: int, _: FrameType | None) -> None:
         process.send_signal(number)

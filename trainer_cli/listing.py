@@ -13,6 +13,7 @@ from rich.text import Text
 from trainer_cli.config.compose import Composition, compose
 from trainer_cli.config.errors import UserError
 from trainer_cli.config.schema import ORDER
+from trainer_cli.config.secrets import Secret
 from trainer_cli.config.show import options, show
 from trainer_cli.runs.console import console
 
@@ -71,6 +72,10 @@ def leaves(key: str, value: Any) -> list[tuple[str, Any]]:
     if not isinstance(value, dict) or not value:
         return [(key, value)]
     return [leaf for name, item in value.items() for leaf in leaves(f"{key}.{name}", item)]
+
+
+# What refers to a secret is shown as text.
+yaml.SafeDumper.add_representer(Secret, yaml.SafeDumper.represent_str)
 
 
 def in_line(value: Any) -> str:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
@@ -14,6 +15,9 @@ from trainer_cli.config.compose import Composition, compose
 from trainer_cli.config.errors import RunFailed, UserError
 from trainer_cli.runs.console import console
 from trainer_cli.signals import leaving_at_signals
+
+if TYPE_CHECKING:
+    from trainer_cli.engine import Engine
 
 
 def print_plan(
@@ -32,23 +36,10 @@ def print_plan(
         changed.add_row(key, value, where)
     out.print(changed)
 
-    from trainer_cli import preview, runner
+    from trainer_cli import preview
 
-    sys.path[:0] = [str(folder) for folder in composition.folders]
     processes = composition.config["strategy"]["num_processes"] or 1
-    # One process can plan for several: only the batch depends on their number.
-    single = {"name": "single", "num_processes": 1, "max_restarts": 0}
-    alone = {**composition.config, "strategy": single, "tracker": {}}
-    with leaving_at_signals(), tempfile.TemporaryDirectory() as nowhere:
-        try:
-            engine = runner.build(
-                alone, Path(nowhere), folders=composition.folders, choices=composition.choices
-            )
-        except UserError:
-            raise
-        except Exception as error:
-            notes = "\n".join(getattr(error, "__notes__", ()))
-            raise RunFailed(f"{type(error).__name__}: {error}", right=notes) from error
+    with built(composition) as engine:
         table = Table(show_header=False, title="plan", title_justify="left")
         options = " ".join(f"{group}={option}" for group, option in composition.choices.items())
         for name, text in {
@@ -59,18 +50,42 @@ def print_plan(
             table.add_row(name, text)
         out.print(table)
         if engine.total_steps:
-            out.print(preview.groups(engine, alone["optim"]))
+            out.print(preview.groups(engine, composition.config["optim"]))
             width = max(20, min(60, out.width - 12))
-            course = preview.learning_rate(engine, alone["scheduler"], processes, width)
+            course = preview.learning_rate(engine, composition.config["scheduler"], processes, width)
             out.print(course, markup=False)
-        for tracker in engine.trackers.values():
-            tracker.close()
     if not preflight:
         return 0
     from trainer_cli.preflight import preflight as try_run
 
     del engine  # its memory is for the run that is tried
     return try_run(composition, traceback)
+
+
+@contextlib.contextmanager
+def built(composition: Composition, callbacks: bool = True) -> Iterator[Engine]:
+    """The engine of one process of a run, in a directory that is gone after; raises UserError."""
+    from trainer_cli import runner
+
+    sys.path[:0] = [str(folder) for folder in composition.folders if str(folder) not in sys.path]
+    # One process can plan for several: only the batch depends on their number.
+    single = {"name": "single", "num_processes": 1, "max_restarts": 0}
+    alone = {**composition.config, "strategy": single, "tracker": {}}
+    if not callbacks:
+        alone["callbacks"] = {}
+    with leaving_at_signals(), tempfile.TemporaryDirectory() as nowhere:
+        try:
+            engine = runner.build(
+                alone, Path(nowhere), folders=composition.folders, choices=composition.choices
+            )
+        except UserError:
+            raise
+        except Exception as error:
+            notes = "\n".join(getattr(error, "__notes__", ()))
+            raise RunFailed(f"{type(error).__name__}: {error}", right=notes) from error
+        yield engine
+        for tracker in engine.trackers.values():
+            tracker.close()
 
 
 def set_by_the_user(composition: Composition) -> Iterator[tuple[str, str, str]]:

@@ -13,7 +13,8 @@ from trainer_cli import durable
 from trainer_cli.config.compose import Composition, apply, choices, compose, dump, load, without
 from trainer_cli.config.errors import UserError
 from trainer_cli.config.resume import FROM_START, Setup, block, differences, explain, text
-from trainer_cli.runs.find import NO_RECORD, Found, check, find, forbidden, why_afresh
+from trainer_cli.runs.code import FILE as DIFF
+from trainer_cli.runs.find import NO_RECORD, Found, at_newest, check, find, forbidden, why_afresh
 from trainer_cli.runs.record import CONFIG, FILE, Record, identity, now, provenance
 from trainer_cli.tracker.jsonl import FILE as METRICS
 
@@ -22,7 +23,7 @@ from trainer_cli.tracker.jsonl import FILE as METRICS
 class Prepared:
     """A run that is ready to be started; `notes` is what to say before, `done` that nothing is left to do.
 
-    `before` holds the texts of an old run's files that going on with it has changed.
+    `before` holds the texts of an old run's files that going on with it has changed; None: it had none.
     """
 
     run_dir: Path
@@ -30,7 +31,7 @@ class Prepared:
     fresh: bool
     notes: list[str] = field(default_factory=list)
     done: bool = False
-    before: dict[Path, str] = field(default_factory=dict)
+    before: dict[Path, str | None] = field(default_factory=dict)
 
 
 def prepare(overrides: Sequence[str], config_dirs: Sequence[str], argv: Sequence[str]) -> Prepared:
@@ -60,35 +61,70 @@ def begin(composition: Composition, argv: Sequence[str]) -> Prepared:
     return Prepared(record.run_dir, composition.config, fresh=True, notes=list(composition.warnings))
 
 
+def begin_job(
+    composition: Composition, run_dir: Path, argv: Sequence[str], words: Sequence[str], **fields: Any
+) -> Prepared:
+    """A fresh run of a sweep, in its own directory; `fields` are of its record, provenance among them."""
+    config = composition.config
+    record = create(
+        config,
+        composition.choices,
+        composition.folders,
+        argv,
+        run_dir=run_dir,
+        overrides=list(words),
+        **fields,
+    )
+    return Prepared(record.run_dir, config, fresh=True)
+
+
+def go_on_with_job(
+    record: Record, composition: Composition, config_dirs: Sequence[str], argv: Sequence[str]
+) -> Prepared:
+    """A run of a sweep that was started before; raises UserError where it runs, or cannot be gone on with."""
+    words = [word for word in composition.overrides if not word.startswith("sweep.")]
+    today = Today("auto", words, config_dirs, argv, composition.folders, composition.choices)
+    return go_on(at_newest(record), today)
+
+
 def create(
     config: dict[str, Any],
     chosen: Mapping[str, str],
     folders: Sequence[Path],
     argv: Sequence[str],
     metrics: Path | None = None,
+    run_dir: Path | None = None,
+    diff: str | None = None,
     **fields: Any,
 ) -> Record:
-    """The directory of a new run: its configuration, the rows that it goes on from if any, its record."""
+    """The directory of a new run: its configuration, the rows that it goes on from if any, its record.
+
+    `run_dir` is where it is to be; None: in one named after the time. `diff` is what is not committed.
+    """
     config["resume"] = None
     name = config["run"]["name"] or chosen.get("recipe", "run").replace(",", "-")
-    record = Record.make(
-        Path(config["args"]["output_dir"]),
-        name,
-        {
-            "identity": identity(config),
-            "choices": dict(chosen),
-            "argv": list(argv),
-            "project": [str(folder) for folder in folders],
-            "seed": config["args"]["seed"],
-            "processes": processes(config),
-            "resume_from": None,
-            "sessions": [session(0, argv, fields["git"], first=argv)],
-            **fields,
-        },
-    )
+    about = {
+        "name": name,
+        "identity": identity(config),
+        "choices": dict(chosen),
+        "argv": list(argv),
+        "project": [str(folder) for folder in folders],
+        "seed": config["args"]["seed"],
+        "data_seed": config["args"]["data_seed"],
+        "processes": processes(config),
+        "resume_from": None,
+        "sessions": [session(0, argv, fields["git"], first=argv)],
+        **fields,
+    }
+    if run_dir is None:
+        record = Record.make(Path(config["args"]["output_dir"]), name, about)
+    else:
+        record = Record.at(run_dir, about)
     dump(config, record.run_dir / CONFIG, f"run {record.fields['id']}: trainer-cli {' '.join(argv)}")
     if metrics is not None:
         shutil.copy(metrics, record.run_dir)
+    if diff is not None:
+        durable.write(record.run_dir / DIFF, diff)
     record.start()
     return record
 
@@ -101,9 +137,10 @@ def session(
     step: int, argv: Sequence[str], git: Mapping[str, Any] | None, first: Sequence[str]
 ) -> dict[str, Any]:
     """A start of a run as its record remembers it; the words only where they are not those of the first."""
-    commit = None if git is None else git["commit"]
+    state = {} if git is None else git
+    code = {name: state.get(name) for name in ("commit", "changes")}
     words = {} if argv == first else {"argv": list(argv)}
-    return {"at": now().isoformat(timespec="seconds"), "step": step, "commit": commit, **words}
+    return {"at": now().isoformat(timespec="seconds"), "step": step, **code, **words}
 
 
 def processes(config: Mapping[str, Any]) -> int | None:
@@ -143,6 +180,7 @@ def go_on(found: Found, today: Today) -> Prepared:
     words = [word for word in words if key_of(word) in others or key_of(word) not in today.choices]
     words = [word for word in without(made_of, others) if word not in words] + words
     now_is = provenance()
+    diff = now_is.pop("diff")
     was = {name: fields.get(name, value) for name, value in now_is.items()}
     count = fields.get("processes", before["strategy"]["num_processes"])
     notes = [
@@ -156,6 +194,7 @@ def go_on(found: Found, today: Today) -> Prepared:
         "choices": {group: option for group, option in {**chosen, **today.choices}.items() if option},
         "project": [str(folder) for folder in folders],
         "seed": config["args"]["seed"],
+        "data_seed": config["args"]["data_seed"],
         "processes": processes(config),
         "resume_from": checkpoint,
         "overrides": words,
@@ -164,7 +203,7 @@ def go_on(found: Found, today: Today) -> Prepared:
     first = fields.get("argv", ()) if found.newest else today.argv
     began = session(found.step, today.argv, now_is["git"], first)
     prepared = (in_place if found.newest else branch)(
-        found, config, today.argv, {**news, "sessions": [began]}
+        found, config, today.argv, {**news, "sessions": [began]}, diff
     )
     prepared.notes = notes + prepared.notes
     return prepared
@@ -189,24 +228,38 @@ def explained(was: Setup, is_now: Setup, found: Found) -> list[str]:
 
 
 def in_place(
-    found: Found, config: dict[str, Any], argv: Sequence[str], fields: Mapping[str, Any]
+    found: Found, config: dict[str, Any], argv: Sequence[str], fields: Mapping[str, Any], diff: str | None
 ) -> Prepared:
-    """Go on in the run's own directory; the texts of what that changes are kept."""
+    """Go on in the run's own directory; the texts of what that changes are kept.
+
+    Changes of the code that were not there at the last start are written beside those that were.
+    """
     record, run_dir = found.record, found.record.run_dir
     if not os.access(run_dir, os.W_OK | os.X_OK):
         raise forbidden(run_dir, "written to")
-    before = {path: path.read_text(encoding="utf-8") for path in (run_dir / CONFIG, run_dir / FILE)}
+    files = (run_dir / CONFIG, run_dir / FILE)
+    before: dict[Path, str | None] = {path: path.read_text(encoding="utf-8") for path in files}
+    git, was = fields["git"], record.fields.get("git") or {}
+    if diff is not None and git["changes"] == was.get("changes") and was.get("diff"):
+        git = {**git, "diff": was["diff"]}
+    elif diff is not None:
+        git = {**git, "diff": f"git-{git['changes']}.diff"}
+        if not (run_dir / git["diff"]).exists():
+            before[run_dir / git["diff"]] = None
+            durable.write(run_dir / git["diff"], diff)
     dump(config, run_dir / CONFIG, f"run {record.fields['id']}: trainer-cli {' '.join(argv)}")
     sessions = [*record.fields.get("sessions", ()), *fields["sessions"]][-SESSIONS:]
-    record.start(**{**fields, "sessions": sessions})
+    record.start(**{**fields, "git": git, "sessions": sessions})
     return Prepared(run_dir, config, fresh=False, before=before)
 
 
-def branch(found: Found, config: dict[str, Any], argv: Sequence[str], fields: Mapping[str, Any]) -> Prepared:
+def branch(
+    found: Found, config: dict[str, Any], argv: Sequence[str], fields: Mapping[str, Any], diff: str | None
+) -> Prepared:
     """Go on from an older checkpoint as a run of its own: the newer ones stay what they are."""
     folders = [Path(folder) for folder in fields["project"]]
     parent, rows = found.record.fields["id"], found.record.run_dir / METRICS
-    record = create(config, fields["choices"], folders, argv, rows, **fields, parent=parent)
+    record = create(config, fields["choices"], folders, argv, rows, diff=diff, **fields, parent=parent)
     note = f"  as a run of its own, for there is a newer checkpoint: {record.run_dir}"
     return Prepared(record.run_dir, config, fresh=True, notes=[note])
 
@@ -238,7 +291,10 @@ def take_back(prepared: Prepared) -> None:
     if prepared.fresh:
         discard(prepared.run_dir)
     for path, before in prepared.before.items():
-        durable.write(path, before)
+        if before is None:
+            path.unlink()
+        else:
+            durable.write(path, before)
 
 
 def discard(run_dir: Path) -> None:

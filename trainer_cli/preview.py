@@ -109,11 +109,18 @@ def estimates(engine: Engine, processes: int) -> dict[str, str]:
         f"{size(weights + trained + state)} for weights, gradients and Adam's state, and activations"
     )
     kept = engine.args.save_total_limit
-    checkpoint = weights + state
+    checkpoint = checkpoint_size(engine)
     lines["disk"] = f"{size(checkpoint)} a checkpoint" + (
         f", {size(checkpoint * (kept + 1) + weights)} at most" if kept else ", all of them kept"
     )
     return lines
+
+
+def checkpoint_size(engine: Engine) -> int:
+    """Bytes of a checkpoint: the weights and, unless it is to hold the model alone, Adam's state."""
+    weights = sum(parameter.nbytes for parameter in engine.module.parameters())
+    trained = sum(parameter.nbytes for parameter in engine.parameters)
+    return weights if engine.args.save_only_model else weights + 2 * trained
 
 
 def size(count: float) -> str:

@@ -21,10 +21,13 @@ from rich.table import Table
 from trainer_cli.checkpoint.store import Checkpoints, is_disk_full
 from trainer_cli.config.compose import load
 from trainer_cli.config.errors import DiskFull, Diverged, RunFailed, UserError
+from trainer_cli.config.secrets import masked
 from trainer_cli.launch import die_with_parent, record_failure
 from trainer_cli.runs.console import console
+from trainer_cli.runs.journal import PRUNED
 from trainer_cli.runs.record import CONFIG, Record
 from trainer_cli.signals import ONE_SIGNAL, SIGNALS, EarlySignals, Stopped
+from trainer_cli.tracker.background import stuck
 
 if TYPE_CHECKING:
     from trainer_cli.engine import Engine
@@ -41,9 +44,10 @@ def main() -> int:
 def leave(code: int) -> int:
     """The exit code; a process of several ends here with it, before the interpreter tidies up.
 
-    A thread of gloo outlives its process group and aborts the process if it wakes while Python ends.
+    A thread of gloo outlives its process group and aborts the process if it wakes while Python ends. One
+    with a tracker that hangs ends so too: its package may wait for its service for ever.
     """
-    if "RANK" in os.environ:
+    if "RANK" in os.environ or stuck():
         logging.shutdown()
         sys.stdout.flush()
         sys.stderr.flush()
@@ -61,19 +65,19 @@ def execute(run_dir: Path, show_traceback: bool) -> int:
         early.watch()
         sys.path[:0] = [folder for folder in record.fields["project"] if folder not in sys.path]
         config = load(run_dir / CONFIG, folders=[Path(folder) for folder in record.fields["project"]])
-        start_logging(run_dir, config["args"]["log_level"], is_main)
+        start_logging(run_dir, config["args"])
         return carry_out(config, run_dir, ending, early)
     except Stopped as stopped:
         return ending.interrupted(stopped.number)
     except RunFailed as error:
         status = "diverged" if isinstance(error, Diverged) else "failed"
-        return ending.failed(error.block(), 1, error if show_traceback else None, status)
+        return ending.failed(error.block(), 1, error if show_traceback else None, status, in_a_line(error))
     except UserError as error:
-        return ending.failed(error.block(), 2, error if show_traceback else None)
+        return ending.failed(error.block(), 2, error if show_traceback else None, cause=in_a_line(error))
     except Exception as error:
         if is_disk_full(error):
             full = DiskFull.at(run_dir)
-            return ending.failed(full.block(), 1, error if show_traceback else None)
+            return ending.failed(full.block(), 1, error if show_traceback else None, cause=in_a_line(full))
         if early.came is not None:  # the error is what was left of the import that the signal broke off
             return ending.interrupted(early.came)
         return ending.failed(f"the run failed: {error}", 1, error)
@@ -98,7 +102,10 @@ def carry_out(config: Mapping[str, Any], run_dir: Path, ending: Ending, early: E
     early.stop_if_came()
     if ending.is_main:
         record.update(
-            summary=engine.summary, total_steps=engine.total_steps, data_fingerprint=engine.fingerprint
+            summary=engine.summary,
+            total_steps=engine.total_steps,
+            data_fingerprint=engine.fingerprint,
+            metric=metric_of(engine),
         )
     with signals(engine, early):
         results = runner.run(engine)
@@ -112,6 +119,14 @@ def carry_out(config: Mapping[str, Any], run_dir: Path, ending: Ending, early: E
         # theirs, and may say so before this process has said why.
         engine.strategy.close()
         return code
+
+
+def metric_of(engine: Engine) -> dict[str, Any] | None:
+    """The score that picks the best model, and whether more of it is better; None where nothing is scored."""
+    if not engine.scores:
+        return None
+    name = engine.score_name(None)
+    return {"name": name, "greater_is_better": engine.greater_is_better(name)}
 
 
 def resume_from(record: Record) -> Path | None:
@@ -167,8 +182,9 @@ class Ending:
             clean = {name: value if math.isfinite(value) else None for name, value in results.items()}
             best = engine.state.best_metric
             self.record.end(
-                "finished",
+                "pruned" if engine.state.stop == PRUNED else "finished",
                 step=engine.state.step,
+                stopped=engine.state.stop,
                 results=clean,
                 best=best
                 if best is None
@@ -184,12 +200,13 @@ class Ending:
             steps = Checkpoints(self.record.run_dir, None).steps()
             self._note("preempted", **({} if step is None else {"step": step}))
             at = "" if step is None else f" at step {step}"
+            again = "the sweep's command" if "sweep" in self.record.fields else "resume=latest"
             if not steps:
                 saved = " with no step to save"
             elif step == steps[-1]:
-                saved = ", which is saved; resume=latest goes on"
+                saved = f", which is saved; {again} goes on"
             else:
-                saved = f"; step {steps[-1]} is saved, and resume=latest goes on from it"
+                saved = f"; step {steps[-1]} is saved, and {again} goes on from it"
             print(f"{signal.Signals(number).name}: stopped{at}{saved}", file=sys.stderr)
         return 128 + number
 
@@ -201,20 +218,36 @@ class Ending:
             if not is_disk_full(error):
                 raise
 
-    def failed(self, text: str, code: int, error: BaseException | None, status: str = "failed") -> int:
-        """An error ended it; it is shown here, or by the parent that started this process."""
+    def failed(
+        self,
+        text: str,
+        code: int,
+        error: BaseException | None,
+        status: str = "failed",
+        cause: str | None = None,
+    ) -> int:
+        """An error ended it; it is shown here, or by the parent that started this process.
+
+        `cause` is what the record has of it; None: the text's last line.
+        """
         self.early.end()
         log.debug("failed", exc_info=error)
         if error is not None:
             text = "".join(traceback.format_exception(error)) + text
+        text = masked(text)
         if self.is_main:
-            lines = text.rstrip().splitlines()
-            self._note(status, error=lines[0] if status == "diverged" else lines[-1])
+            self._note(status, error=masked(cause) if cause else text.rstrip().splitlines()[-1])
         if "TORCHELASTIC_ERROR_FILE" in os.environ:
             record_failure(text, code)
         else:
             print(text, file=sys.stderr)
         return code
+
+
+def in_a_line(error: UserError) -> str:
+    """An error in one line."""
+    more = f" (and {len(error.problems) - 1} more)" if len(error.problems) > 1 else ""
+    return error.problems[0].what.splitlines()[0] + more
 
 
 def print_results(engine: Engine, results: Mapping[str, float]) -> None:
@@ -227,6 +260,13 @@ def print_results(engine: Engine, results: Mapping[str, float]) -> None:
         out.print(table)
     if "train" in engine.args.stages:
         out.print(f"model: {engine.run_dir / 'model'}", soft_wrap=True)
+
+
+class Masked(logging.Formatter):
+    """Lines without secrets."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return masked(super().format(record))
 
 
 class Terminal(logging.Handler):
@@ -245,19 +285,30 @@ class LogFile(logging.FileHandler):
             super().handleError(record)
 
 
-def start_logging(run_dir: Path, level: str, is_main: bool) -> None:
-    """Everything goes to train.log, what matters to the terminal; only the main process logs."""
-    log.setLevel(logging.DEBUG)
-    log.handlers.clear()
-    log.propagate = False
-    if not is_main:
-        log.addHandler(logging.NullHandler())
-        return
+def start_logging(run_dir: Path, args: Mapping[str, Any]) -> None:
+    """The main process writes everything to train.log, and what its level asks for to the terminal.
+
+    The others write what theirs asks for to both, with their rank before it. Where this program's launcher
+    started them, their terminal is a file below the run's `ranks`.
+    """
+    rank = int(os.environ.get("RANK", "0"))
+    level = terminal_level(args, rank, int(os.environ.get("LOCAL_RANK", rank)))
+    who = f"[rank {rank}] " if rank else ""
     file = LogFile(run_dir / "train.log", encoding="utf-8")
-    file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    terminal = Terminal(level.upper())
-    log.addHandler(file)
-    log.addHandler(terminal)
+    file.setFormatter(Masked(f"%(asctime)s %(levelname)s {who}%(message)s"))
+    file.setLevel(level if rank else logging.DEBUG)
+    terminal = Terminal(level)
+    terminal.setFormatter(Masked(f"{who}%(message)s"))
+    log.setLevel(logging.DEBUG)
+    log.propagate = False
+    log.handlers[:] = [file, terminal]
+
+
+def terminal_level(args: Mapping[str, Any], rank: int, local_rank: int) -> str:
+    """The least level of what this process says on its terminal."""
+    speaks = (local_rank if args["log_on_each_node"] else rank) == 0
+    level = str(args["log_level"] if speaks else args["log_level_replica"])
+    return ("info" if speaks else "warning").upper() if level == "passive" else level.upper()
 
 
 if __name__ == "__main__":

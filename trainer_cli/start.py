@@ -5,27 +5,36 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from trainer_cli.config.compose import load
 from trainer_cli.config.errors import UserError
+from trainer_cli.launch import die_with_parent
 from trainer_cli.prepare import Prepared, prepare, take_back
-from trainer_cli.runs.record import Record
-from trainer_cli.signals import SIGNALS
+from trainer_cli.runs.record import CONFIG, Record
+from trainer_cli.signals import SIGNALS, EarlySignals, Stopped
 
 
-def execute(prepared: Prepared, traceback: bool, apart: bool = False) -> int:
-    """Run it in as many processes as its strategy asks for; returns the exit code.
+def main() -> int:
+    """`python -m trainer_cli.start RUN_DIR [--traceback]`: a sweep's prepared run of several processes."""
+    die_with_parent()
+    run_dir = Path(sys.argv[1])
+    folders = [Path(folder) for folder in Record.load(run_dir).fields["project"]]
+    strategy = load(run_dir / CONFIG, folders=folders)["strategy"]
+    return execute_ranks(run_dir, strategy, "--traceback" in sys.argv[2:])
 
-    A single process is this one, or with `apart` one of its own. A run that is refused leaves no trace.
+
+def execute(prepared: Prepared, traceback: bool) -> int:
+    """Run it in as many processes as its strategy asks for, this one where that is one; the exit code.
+
+    A run that is refused leaves no trace.
     """
     strategy = prepared.config["strategy"]
     try:
         if strategy["name"] != "single" and "RANK" not in os.environ:
             code = execute_ranks(prepared.run_dir, strategy, traceback)
-        elif apart:
-            code = execute_alone(prepared.run_dir, traceback)
         else:
             from trainer_cli import rank
 
@@ -36,6 +45,24 @@ def execute(prepared: Prepared, traceback: bool, apart: bool = False) -> int:
     if code == 2:
         take_back(prepared)
     return code
+
+
+def carry_out(make: Callable[[], Prepared], traceback: bool) -> int:
+    """Make a run ready, say what is to be said of it, and run it; returns the exit code."""
+    early = EarlySignals()
+    early.watch()
+    try:
+        with early.held():  # a run's directory is made whole, or not at all
+            prepared = make()
+        for note in prepared.notes:
+            print(note, file=sys.stderr)
+        if prepared.done:
+            return 0
+        from trainer_cli import rank
+
+        return rank.leave(execute(prepared, traceback))
+    except Stopped as signalled:
+        return stopped(prepared.run_dir, signalled.number)
 
 
 def rank_command(run_dir: Path, traceback: bool) -> list[str]:
@@ -84,19 +111,6 @@ def execute_ranks(run_dir: Path, strategy: Mapping[str, Any], traceback: bool) -
     return 2 if code == 2 else 1
 
 
-def execute_alone(run_dir: Path, traceback: bool) -> int:
-    """Run it in a process of its own and wait for it."""
-    from trainer_cli.launch import run_alone
-
-    code = run_alone(rank_command(run_dir, traceback))
-    if code < 0 and -code in SIGNALS:  # before it had begun
-        return 128 - code
-    if code < 0:
-        report_failure(run_dir, f"the run failed: its process was killed by {signal.Signals(-code).name}")
-        return 1
-    return code
-
-
 def stopped(run_dir: Path, number: int) -> int:
     """A signal came before the run's process could answer it; the exit code."""
     record = Record.load(run_dir)
@@ -110,7 +124,7 @@ def report_failure(run_dir: Path, text: str) -> None:
     """Say it and note it, for a process that could not."""
     print(text, file=sys.stderr)
     record = Record.load(run_dir)
-    if record.status != "diverged":  # as the process knew of itself
+    if record.fields["status"] == "running":  # else the process has said it itself
         record.end("failed", error=text.rstrip().splitlines()[-1])
 
 
@@ -126,3 +140,7 @@ def process_count(strategy: Mapping[str, Any]) -> int:
             right="strategy.num_processes=2",
         )
     return torch.cuda.device_count()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

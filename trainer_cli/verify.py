@@ -10,10 +10,8 @@ from pathlib import Path
 from trainer_cli.checkpoint.store import MANIFEST, NAME, Checkpoints, verify
 from trainer_cli.config.errors import UserError, megabytes
 from trainer_cli.runs.find import all_runs
+from trainer_cli.runs.named import OUTPUTS
 from trainer_cli.runs.record import FILE
-
-OUTPUTS = Path("outputs")
-"""Where a run is looked for by its id."""
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from faults import damage, kills, signals
+from faults import damage, kills, signals, sweeps
 from faults.bench import Bench, Part, carry_out_all, chosen
 
 pytestmark = pytest.mark.slow
@@ -52,6 +52,10 @@ def test_damaged_runs_go_on_from_what_is_whole_or_are_refused(bench):
 
 def test_stopped_runs_end_as_if_nothing_had_been(bench):
     trials(bench, signals.PART, chosen(SEED, signals.PART, 5))
+
+
+def test_killed_sweeps_train_no_job_twice_and_come_to_the_same(bench):
+    trials(bench, sweeps.PART, chosen(SEED, sweeps.PART, 2))
 
 
 def test_full_disks_lose_nothing():

@@ -1,0 +1,1 @@
+"""Sweeps: the jobs of `-m`, where they run, and what they come to."""
