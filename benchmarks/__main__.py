@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-NAMES = ("startup", "overhead", "memory", "optimizers", "saving", "resume", "throughput")
+NAMES = ("startup", "overhead", "memory", "optimizers", "saving", "resume", "sweep", "throughput")
 
 
 def main() -> None:

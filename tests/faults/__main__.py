@@ -11,10 +11,10 @@ import tempfile
 import time
 from pathlib import Path
 
-from . import damage, full_disk, kills, signals
+from . import damage, full_disk, kills, signals, sweeps
 from .bench import Bench, Result, carry_out_all, chosen
 
-PARTS = {part.name: part for part in (kills.PART, damage.PART, signals.PART, full_disk.PART)}
+PARTS = {part.name: part for part in (kills.PART, damage.PART, signals.PART, full_disk.PART, sweeps.PART)}
 ALONE = "FAULTS_ALONE"
 """A variable that says that this process is root among its own already."""
 
