@@ -44,7 +44,7 @@ format: setup  ## rewrite the code as ruff formats it
 
 test: setup  ## all tests, as CI runs them
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --ignore tests/whole_runs
-	OMP_NUM_THREADS=1 $(BIN)/pytest tests/whole_runs
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile tests/whole_runs
 
 faults: setup  ## kills, damaged files, signals and full disks done to real runs: half an hour on two cores
 	$(BIN)/python -m tests.faults

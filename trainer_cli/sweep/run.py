@@ -137,7 +137,7 @@ class Sweeping:
         self.source: Source = Searched(self.jobs) if self.jobs.has_study else Listed(self.jobs)
         self.states = [JobState(job.number, job.entry.label) for job in self.jobs.jobs]
         self.provenance = provenance()
-        self.view = View()
+        self.view = View(self.jobs.settings.trials if self.jobs.has_study else 0)
         self.shown = 0.0
 
     def run(self) -> int:
