@@ -149,6 +149,20 @@ def test_a_signal_while_it_waits_ends_the_wait_and_not_the_run(monkeypatch: pyte
     assert background.stuck()
 
 
+def test_where_no_thread_can_be_had_there_is_no_tracker(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    behind = Background("mine", Kept())
+    behind.start(Path(), 0, 0)
+    behind.log({"step": 1})
+    behind.close()
+    assert len(warnings(caplog)) == 1 and behind.calls.qsize() <= 1
+
+
 def test_a_row_is_sent_as_it_was_logged() -> None:
     tracker = Kept()
     behind = Background("mine", tracker)

@@ -52,12 +52,18 @@ class Background(Tracker):
     def start(self, run_dir: Path, step: int, rows: int) -> None:
         self.calls.put(("start", lambda: self.tracker.start(run_dir, step, rows)))
         if self.thread is None:
-            self.thread = threading.Thread(target=self._work, name=f"tracker {self.name}", daemon=True)
-            self.thread.start()
+            thread = threading.Thread(target=self._work, name=f"tracker {self.name}", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError as error:  # the system has none left
+                self._failed("start", error)
+            else:
+                self.thread = thread
 
     def log(self, row: Mapping[str, Any]) -> None:
         self.taken += 1
-        if self.began is not None and time.monotonic() - self.began > self.timeout:
+        began = self.began
+        if began is not None and time.monotonic() - began > self.timeout:
             self._fails(f"no answer for {self.timeout:g} s")
         if not self.is_off and self.calls.qsize() < MOST_WAITING:
             own = dict(row)
@@ -72,7 +78,7 @@ class Background(Tracker):
             self.thread.join(seconds)
         if self.thread.is_alive():
             _stuck.add(self.name)
-            self._fails("it did not end in time")
+            self._warn(f"tracker {self.name} did not end in time; metrics.jsonl has its rows")
         self.thread = None
         if self.sent < self.taken:
             left = self.taken - self.sent
@@ -104,9 +110,13 @@ class Background(Tracker):
         self._fails(cause(error))
 
     def _fails(self, why: str) -> None:
+        self._warn(f"tracker {self.name} fails, training goes on; metrics.jsonl has its rows: {why}")
+
+    def _warn(self, text: str) -> None:
+        """Say it, if nothing was said before."""
         if not self.has_failed:
             self.has_failed = True
-            log.warning("tracker %s fails, training goes on; metrics.jsonl has its rows: %s", self.name, why)
+            log.warning("%s", text)
 
 
 def cause(error: BaseException) -> str:
