@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -182,3 +183,20 @@ def test_a_job_whose_process_is_killed_is_tried_again_or_marked_and_the_others_g
     assert statuses[1]["status"] == "failed" and "killed by SIGKILL" in statuses[1]["error"]
     assert statuses[2]["status"] == "finished"
     assert "Traceback" not in ended.text
+
+
+def test_a_job_that_cannot_be_started_is_failed_with_its_cause(project):
+    words = ["-m", "+recipe=spirals", "args.seed=1,2", "args.max_steps=2", "sweep.name=mine"]
+    project.run(*words)
+    place = next(folder(project).glob("seed-1_*"))
+    shutil.rmtree(place)
+    place.write_text("in its way")
+    ended = project(*words, f"args.output_dir={project.outputs}")
+    assert ended.code == 1 and "Traceback" not in ended.text, ended.text
+    assert "it could not be started" in ended.text
+    assert [record["status"] for record in jobs(project).values()] == ["finished"]
+    table = json.loads((folder(project) / "leaderboard.json").read_text())
+    assert "could not be started" in json.dumps(table)
+    place.unlink()
+    project.run(*words)
+    assert len(jobs(project)) == 2 and "could not be started" not in board(project).decode()

@@ -108,6 +108,8 @@ def result(sweep: SweepRecord, entry: Entry, asked: bool) -> Result:
     name, score = metric.get("name"), score_of(fields)
     status = "waiting" if record is None else record.status
     cause = why_not(fields, status)
+    if entry.id in sweep.fields.get("refused", {}):
+        status, cause = "failed", sweep.fields["refused"][entry.id]
     others = {
         other: value
         for other, value in (fields.get("results") or {}).items()

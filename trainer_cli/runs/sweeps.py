@@ -39,8 +39,8 @@ class SweepRecord:
     """A sweep's directory and the contents of its sweep.json.
 
     `fields` has: `name`, `created`, `argv` of the last command, `fixed` (the overrides that all its jobs
-    share), `search`, `jobs` (all that there ever were, in the order of their numbers) and `asked` (the ids of
-    the last command's, in its order).
+    share), `search`, `jobs` (all that there ever were, in the order of their numbers), `asked` (the ids of
+    the last command's, in its order) and `refused` (why some of these could not be started, by id).
     """
 
     sweep_dir: Path

@@ -57,7 +57,7 @@ def run_sweep(
         ) from error
     with alone(jobs.sweep_dir), said_where_full(jobs.sweep_dir):
         created = jobs.record.fields.get("created", now().isoformat(timespec="seconds"))
-        jobs.record.update(argv=list(argv), created=created)
+        jobs.record.update(argv=list(argv), created=created, refused={})
         if launcher is None:
             code = Sweeping(jobs, argv, traceback).run()
         else:
@@ -127,6 +127,7 @@ class Sweeping:
     running: list[Running] = field(default_factory=list)
     tries: dict[str, int] = field(default_factory=dict)
     again: list[Job] = field(default_factory=list)
+    refused: dict[str, str] = field(default_factory=dict)
     elsewise: int = 0
     signal: int | None = None
     signalled: float = 0.0
@@ -153,6 +154,8 @@ class Sweeping:
                 self.view.update(self.states)
                 self.view.close()
                 nursery.close()
+        if self.refused:
+            self.jobs.record.update(refused=self.refused)
         if self.elsewise:
             print(
                 f"{self.elsewise} of the jobs that were done before were done by other code or packages; "
@@ -207,6 +210,7 @@ class Sweeping:
             self.places.free.insert(0, share)
             first = error.problems[0].what if isinstance(error, UserError) else str(error)
             state.status, state.error = "failed", f"it could not be started: {first}"
+            self.refused[job.id] = state.error
             self.source.ended(job, None)
             return
         state.run_dir, state.status, state.error = run_dir, "running", None
