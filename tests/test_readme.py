@@ -12,14 +12,19 @@ from pathlib import Path
 
 import pytest
 
+from trainer_cli import cli
 from trainer_cli.config import rules
-from trainer_cli.config.compose import axes, compose
+from trainer_cli.config.compose import compose
 from trainer_cli.config.errors import UserError
+from trainer_cli.sweep.jobs import jobs_of
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 CODE = (ROOT / "docs" / "code.md").read_text()
-PAGES = README + "".join((ROOT / "docs" / f"{page}.md").read_text() for page in ("training", "trackers"))
+NAMES = ("training", "sweeps", "looking", "trackers")
+PAGES = README + "".join((ROOT / "docs" / f"{page}.md").read_text() for page in NAMES)
+ON_RUNS = ("runs", "compare", "report", "rerun", "list")
+"""Verbs whose words are no overrides of a run."""
 
 
 def tree() -> str:
@@ -55,12 +60,11 @@ def test_the_tree_is_the_tree():
 def test_a_command_composes(words, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(rules, "_is_installed", lambda package: True)  # no tracker is made
-    words = [word for word in words[1:] if not word.startswith(("resume=", "--"))]
-    if words[0] in ("list", "runs") or words[-1].startswith("outputs/"):
+    line = cli.parse(words[1:])
+    words = [word for word in line.words if not word.startswith("resume=")]
+    if line.verb in ON_RUNS or words[-1].startswith("outputs/"):
         return
-    if words[0] == "show":
-        words = words[2:]
-    if words[0] in ("plan", "verify"):
+    if line.verb == "show":
         words = words[1:]
     if "args.learning_rate=1e-4" in words:
         with pytest.raises(UserError) as report:
@@ -68,8 +72,10 @@ def test_a_command_composes(words, tmp_path, monkeypatch):
         # What the README shows is what is said.
         assert report.value.block().replace("error: ", "") in README
         return
-    for job in axes(words[1:]).grid() if words[0] == "-m" else [words]:
-        compose(job)
+    if line.multirun:
+        jobs_of(words, [])
+    else:
+        compose(words)
 
 
 @pytest.mark.slow
