@@ -92,7 +92,7 @@ def test_files_in_the_layout_of_glue(shell, folder):
 
 
 def test_the_recipe_as_it_is_reaches_its_accuracy(shell):
-    shell.run("+recipe=glue", OMP_NUM_THREADS="2")
+    shell.run("+recipe=glue")
     assert shell.rows()[-1]["eval/accuracy"] >= 0.95
     losses = [row["train/loss"] for row in shell.rows() if "train/loss" in row]
     assert losses[-1] < losses[0] / 2

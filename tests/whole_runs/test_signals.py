@@ -104,7 +104,7 @@ def test_a_sweep_that_is_stopped_saves_its_job_and_ends_in_its_table(project, nu
     assert ended.code == 128 + number, ended.text
     assert len(project.runs) == 1 and project.record()["status"] == "preempted"
     assert (project.last / f"checkpoint-{project.record()['step']}").is_dir()
-    assert "1 jobs" in ended.out and "preempted" in ended.out and "Traceback" not in ended.text
+    assert "2 jobs, 1 waiting, 1 preempted" in ended.out and "Traceback" not in ended.text
 
 
 @pytest.mark.parametrize(
