@@ -148,8 +148,7 @@ def write_manifest(directory: Path, step: int, pause: Callable[[], None] = lambd
         files[name] = {"size": path.stat().st_size, "sha256": digest(path, pause)}
     content = {"format": MANIFEST_FORMAT, "step": step, "files": files}
     manifest = directory / MANIFEST
-    text = json.dumps({**content, "sha256": digest_of(content)}, indent=1)
-    manifest.write_text(text, encoding="utf-8")
+    manifest.write_text(as_written(content), encoding="utf-8")
     sync(manifest)
     sync(directory)
 
@@ -157,8 +156,9 @@ def write_manifest(directory: Path, step: int, pause: Callable[[], None] = lambd
 def verify(directory: Path) -> str | None:
     """Why the checkpoint cannot be used, in a few words; None when every file is as it was written."""
     try:
-        manifest = json.loads((directory / MANIFEST).read_text(encoding="utf-8"))
-        own = manifest.pop("sha256")
+        text = (directory / MANIFEST).read_text(encoding="utf-8")
+        manifest = json.loads(text)
+        del manifest["sha256"]
         step, files = manifest["step"], manifest["files"]
     except OSError:
         return f"{MANIFEST} is missing"
@@ -166,7 +166,7 @@ def verify(directory: Path) -> str | None:
         return f"{MANIFEST} is damaged"
     if manifest.get("format") != MANIFEST_FORMAT:
         return f"{MANIFEST} is of format {manifest.get('format')}, which this release does not read"
-    if digest_of(manifest) != own:
+    if text != as_written(manifest):
         return f"{MANIFEST} is damaged"
     if NAME.fullmatch(directory.name) and directory.name != f"checkpoint-{step}":
         return f"it is checkpoint-{step} under another name"
@@ -180,6 +180,11 @@ def verify(directory: Path) -> str | None:
         if digest(path) != entry["sha256"]:
             return f"{name} has changed since it was written (SHA-256)"
     return None
+
+
+def as_written(content: Mapping[str, Any]) -> str:
+    """The text of a manifest, with a checksum of its own."""
+    return json.dumps({**content, "sha256": digest_of(content)}, indent=1)
 
 
 def digest_of(content: Mapping[str, Any]) -> str:
