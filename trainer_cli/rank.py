@@ -24,7 +24,6 @@ from trainer_cli.config.errors import DiskFull, Diverged, RunFailed, UserError
 from trainer_cli.config.secrets import masked
 from trainer_cli.launch import die_with_parent, record_failure
 from trainer_cli.runs.console import console
-from trainer_cli.runs.journal import PRUNED
 from trainer_cli.runs.record import CONFIG, Record
 from trainer_cli.signals import ONE_SIGNAL, SIGNALS, EarlySignals, Stopped
 from trainer_cli.tracker.background import stuck
@@ -112,7 +111,7 @@ def carry_out(config: Mapping[str, Any], run_dir: Path, ending: Ending, early: E
         if engine.state.interrupted:
             code = ending.interrupted(engine.state.signal or signal.SIGTERM, engine.state.step)
         else:
-            code = ending.finished(engine, results)
+            code = ending.finished(engine, results, runner.status_of(engine))
         # A launcher ends every process as soon as one ends with a code: the main one has to be done by then.
         engine.strategy.barrier()
         # Not where an error ends the run: the others would take the closed connection for a failure of
@@ -175,14 +174,14 @@ class Ending:
         self.is_main = is_main
         self.early = early
 
-    def finished(self, engine: Engine, results: Mapping[str, float]) -> int:
-        """Every stage was carried out."""
+    def finished(self, engine: Engine, results: Mapping[str, float], status: str) -> int:
+        """Every stage was carried out, of a pruned run as far as it came."""
         self.early.end()
         if self.is_main:
             clean = {name: value if math.isfinite(value) else None for name, value in results.items()}
             best = engine.state.best_metric
             self.record.end(
-                "pruned" if engine.state.stop == PRUNED else "finished",
+                status,
                 step=engine.state.step,
                 stopped=engine.state.stop,
                 results=clean,

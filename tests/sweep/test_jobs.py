@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,9 +10,11 @@ from trainer_cli.config.errors import UserError
 from trainer_cli.runs.sweeps import FILE
 from trainer_cli.sweep.jobs import Jobs, jobs_of
 
+Asked = Callable[..., Jobs]
+
 
 @pytest.fixture
-def asked(tmp_path: Path):  # type: ignore[no-untyped-def]
+def asked(tmp_path: Path) -> Asked:
     """The jobs of a command whose runs go below this test's directory."""
 
     def of(*words: str) -> Jobs:
@@ -20,7 +23,7 @@ def asked(tmp_path: Path):  # type: ignore[no-untyped-def]
     return of
 
 
-def test_jobs_are_told_apart_by_what_their_values_resolve_to(asked) -> None:  # type: ignore[no-untyped-def]
+def test_jobs_are_told_apart_by_what_their_values_resolve_to(asked: Asked) -> None:
     jobs = asked("optim.lr=1e-5,3e-5,0.00001", "args.seed=1,2")
     assert [job.values for job in jobs.jobs] == [
         {"optim.lr": lr, "args.seed": seed} for lr in (1e-5, 3e-5) for seed in (1, 2)
@@ -34,7 +37,7 @@ def test_jobs_are_told_apart_by_what_their_values_resolve_to(asked) -> None:  # 
     assert jobs.jobs[0].entry.directory == f"lr-1e-05_seed-1_{jobs.jobs[0].id[:12]}"
 
 
-def test_a_wider_grid_is_the_same_sweep_and_keeps_its_numbers(asked) -> None:  # type: ignore[no-untyped-def]
+def test_a_wider_grid_is_the_same_sweep_and_keeps_its_numbers(asked: Asked) -> None:
     first = asked("optim.lr=1e-5,3e-5", "args.seed=1")
     first.sweep_dir.mkdir(parents=True)
     first.record.update()
@@ -46,7 +49,7 @@ def test_a_wider_grid_is_the_same_sweep_and_keeps_its_numbers(asked) -> None:  #
     assert [entry.number for entry in wider.record.asked] == [3, 2]
 
 
-def test_settings_of_the_sweep_and_where_it_goes_are_no_part_of_its_name(asked) -> None:  # type: ignore[no-untyped-def]
+def test_settings_of_the_sweep_and_where_it_goes_are_no_part_of_its_name(asked: Asked) -> None:
     words = ("optim.lr=1e-5,3e-5",)
     plain = asked(*words)
     other = asked(
@@ -58,7 +61,7 @@ def test_settings_of_the_sweep_and_where_it_goes_are_no_part_of_its_name(asked) 
     assert asked(*words, "sweep.name=mine").sweep_dir == plain.sweep_dir.parent / "mine"
 
 
-def test_what_another_sweep_has_done_is_taken_unless_this_one_has_a_name(asked) -> None:  # type: ignore[no-untyped-def]
+def test_what_another_sweep_has_done_is_taken_unless_this_one_has_a_name(asked: Asked) -> None:
     first = asked("optim.lr=1e-5,3e-5")
     done = first.sweep_dir / first.jobs[0].entry.directory
     done.mkdir(parents=True)
@@ -71,14 +74,14 @@ def test_what_another_sweep_has_done_is_taken_unless_this_one_has_a_name(asked) 
     assert named.jobs[0].entry.directory == done.name
 
 
-def test_axes_of_a_recipe_are_overridden_by_those_of_the_command_line(asked) -> None:  # type: ignore[no-untyped-def]
+def test_axes_of_a_recipe_are_overridden_by_those_of_the_command_line(asked: Asked) -> None:
     params = "sweep.params={optim.lr: [1e-5, 2e-5], args.seed: '1,2'}"
     assert len(asked(params).jobs) == 4
     jobs = asked(params, "optim.lr=3e-5,4e-5,5e-5")
     assert [job.values["optim.lr"] for job in jobs.jobs[::2]] == [3e-5, 4e-5, 5e-5]
 
 
-def test_a_group_that_is_swept_over_is_called_by_its_options(asked) -> None:  # type: ignore[no-untyped-def]
+def test_a_group_that_is_swept_over_is_called_by_its_options(asked: Asked) -> None:
     jobs = asked("optim=adamw,sgd", "args.seed=1,2", "sweep.zip=[[optim,args.seed]]")
     assert [job.values for job in jobs.jobs] == [
         {"optim": "adamw", "args.seed": 1},
@@ -86,14 +89,14 @@ def test_a_group_that_is_swept_over_is_called_by_its_options(asked) -> None:  # 
     ]
 
 
-def test_a_random_search_is_frozen_and_its_first_jobs_stay(asked) -> None:  # type: ignore[no-untyped-def]
+def test_a_random_search_is_frozen_and_its_first_jobs_stay(asked: Asked) -> None:
     words = ("optim.lr=tag(log,interval(1e-5,1e-3))", "sweep.search=random")
     few, many = asked(*words, "sweep.trials=3"), asked(*words, "sweep.trials=6")
     assert [job.id for job in many.jobs[:3]] == [job.id for job in few.jobs]
     assert all(1e-5 <= job.values["optim.lr"] <= 1e-3 for job in many.jobs)
 
 
-def test_an_optuna_search_has_no_jobs_yet_and_later_ones_have_numbers_of_their_own(asked) -> None:  # type: ignore[no-untyped-def]
+def test_an_optuna_search_has_no_jobs_yet_and_later_ones_have_numbers_of_their_own(asked: Asked) -> None:
     words = ("optim.lr=interval(1e-5,1e-3)", "sweep.search=tpe")
     jobs = asked(*words)
     assert jobs.jobs == []
@@ -122,13 +125,15 @@ def test_an_optuna_search_has_no_jobs_yet_and_later_ones_have_numbers_of_their_o
         (("optim.lr=1,2", "sweep.jos=2"), "sweep.jos"),
     ],
 )
-def test_what_is_wrong_is_said_of_the_job_that_it_is_of(asked, words, says) -> None:  # type: ignore[no-untyped-def]
+def test_what_is_wrong_is_said_of_the_job_that_it_is_of(
+    asked: Asked, words: tuple[str, ...], says: str
+) -> None:
     with pytest.raises(UserError) as caught:
         asked(*words)
     assert says in caught.value.block()
 
 
-def test_a_damaged_record_is_said_and_not_written_over(asked) -> None:  # type: ignore[no-untyped-def]
+def test_a_damaged_record_is_said_and_not_written_over(asked: Asked) -> None:
     first = asked("optim.lr=1,2")
     first.sweep_dir.mkdir(parents=True)
     (first.sweep_dir / FILE).write_text(json.dumps({"jobs": []})[:-1])

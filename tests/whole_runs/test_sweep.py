@@ -200,3 +200,13 @@ def test_a_job_that_cannot_be_started_is_failed_with_its_cause(project):
     place.unlink()
     project.run(*words)
     assert len(jobs(project)) == 2 and "could not be started" not in board(project).decode()
+
+
+@pytest.mark.parametrize("warm", ["true", "false"])
+def test_a_signal_while_a_job_is_started_reaches_it(project, wait, warm):
+    started = project.start("-m", "+recipe=spirals", "args.max_steps=1000000", f"sweep.warm={warm}")
+    wait(lambda: any(project.outputs.rglob("run.json")))
+    started.process.send_signal(signal.SIGTERM)
+    ended = started.end(40)
+    assert ended.code == 143 and "Traceback" not in ended.text, ended.text
+    assert [record["status"] for record in jobs(project).values()] == ["preempted"]

@@ -19,7 +19,7 @@ from trainer_cli.config.errors import UserError
 from trainer_cli.launch import run_alone
 from trainer_cli.runs.record import Record, provenance
 from trainer_cli.sweep.jobs import Job, Jobs
-from trainer_cli.sweep.pool import OUTPUT, command, how_it_ended
+from trainer_cli.sweep.pool import OUTPUT, command, how_it_ended, not_started
 from trainer_cli.sweep.state import DONE
 
 EXTRAS = ("submitit", "joblib", "ray")
@@ -58,14 +58,24 @@ def launch_jobs(config: DictConfig, jobs: Jobs, argv: Sequence[str], traceback: 
     out is a directory's name.
     """
     now_is = provenance()
+    refused: dict[str, str] = {}
     waiting = [job for job in jobs.jobs if status(jobs, job) not in DONE]
     for attempt in range(1 + jobs.settings.retries):
         if not waiting:
             break
         again = f", try {attempt + 1}" if attempt else ""
         print(f"{len(waiting)} of {len(jobs.jobs)} jobs to {' '.join(jobs.launcher)}{again}", file=sys.stderr)
-        launch(config, [jobs.prepare(job, argv, now_is).resolve() for job in waiting], traceback)
-        waiting = [job for job in waiting if status(jobs, job) == "failed"]
+        run_dirs = []
+        for job in waiting:
+            try:
+                run_dirs.append(jobs.prepare(job, argv, now_is).resolve())
+            except (UserError, OSError) as error:
+                refused[job.id] = not_started(error)
+                print(f"job {job.number}: {refused[job.id]}", file=sys.stderr)
+        launch(config, run_dirs, traceback)
+        waiting = [job for job in waiting if status(jobs, job) == "failed" and job.id not in refused]
+    if refused:
+        jobs.record.update(refused=refused)
     ends = [status(jobs, job) for job in jobs.jobs]
     return 1 if any(end not in ("finished", "pruned") for end in ends) else 0
 

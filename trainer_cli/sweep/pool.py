@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from trainer_cli.config.errors import UserError
+
 OUTPUT = "output.log"
 """What a job prints, in its directory."""
 
@@ -26,6 +28,12 @@ def how_it_ended(code: int) -> str:
     """The cause of a job's end, where its process could not say it."""
     how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
     return f"its process {how}"
+
+
+def not_started(error: Exception) -> str:
+    """The cause of a job that could not be started."""
+    what = error.problems[0].what if isinstance(error, UserError) else str(error)
+    return f"it could not be started: {what}"
 
 
 class Worker(Protocol):

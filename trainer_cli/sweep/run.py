@@ -28,6 +28,7 @@ from trainer_cli.sweep.pool import (
     Worker,
     command,
     how_it_ended,
+    not_started,
     usable_cores,
     visible_gpus,
 )
@@ -208,13 +209,14 @@ class Sweeping:
             worker = nursery.start(run_dir, command(run_dir, job.strategy, self.traceback), share)
         except (UserError, OSError) as error:
             self.places.free.insert(0, share)
-            first = error.problems[0].what if isinstance(error, UserError) else str(error)
-            state.status, state.error = "failed", f"it could not be started: {first}"
+            state.status, state.error = "failed", not_started(error)
             self.refused[job.id] = state.error
             self.source.ended(job, None)
             return
         state.run_dir, state.status, state.error = run_dir, "running", None
         self.running.append(Running(job, state, worker, share, time.monotonic()))
+        if self.signal is not None:  # it came while the process was made
+            worker.send_signal(self.signal)
 
     def is_of_today(self, record: Record) -> bool:
         """Whether a job was done by the code and the packages that there are now."""
@@ -249,7 +251,7 @@ class Sweeping:
         state.status, state.error = record.status, record.fields.get("error")
         if record.fields["status"] == "running":
             state.status, state.error = "failed", how_it_ended(code)
-            if self.signal is not None and -code == self.signal:  # it came before the job had begun
+            if self.signal is not None and code in (-self.signal, 128 + self.signal):  # before it had begun
                 state.status, state.error = "preempted", None
             with contextlib.suppress(OSError):  # where the disk is full the record stays as it is
                 record.end(state.status, error=state.error)

@@ -18,6 +18,7 @@ from typing import IO, Any
 
 from trainer_cli.config.secrets import exported
 from trainer_cli.launch import die_with_parent
+from trainer_cli.signals import SIGNALS
 from trainer_cli.sweep.pool import OUTPUT, Cold, Worker
 
 
@@ -118,6 +119,8 @@ def main() -> None:
                 break
             names = tempfile.TemporaryFile("w+")  # noqa: SIM115  (both processes hold it)
             gc.freeze()  # what is imported is not looked at again, and its memory stays shared
+            # A signal to the fork waits until it no longer ignores those of this process.
+            signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
             pid = os.fork()
             if pid == 0:
                 signal.set_wakeup_fd(-1)
@@ -125,6 +128,7 @@ def main() -> None:
                 os.close(woken)
                 out.close()
                 become(json.loads(line), names)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
             learnt[pid] = names
             print(json.dumps({"pid": pid}), file=out)
 
@@ -160,6 +164,7 @@ def become(job: Mapping[str, Any], names: IO[str]) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         run_dir, *flags = job["words"]
         nowhere = os.open(os.devnull, os.O_RDONLY)
         output = os.open(Path(run_dir) / OUTPUT, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
@@ -172,6 +177,8 @@ def become(job: Mapping[str, Any], names: IO[str]) -> None:
         code = rank.execute(Path(run_dir), "--traceback" in flags)
         json.dump([name for name in list(sys.modules) if name not in known], names)
         names.flush()
+    except KeyboardInterrupt:  # before the run could answer it
+        code = 128 + signal.SIGINT
     except BaseException as error:
         print(f"the run failed: {type(error).__name__}: {error}", file=sys.stderr)
     finally:
