@@ -48,8 +48,16 @@ def records(file: Path) -> Iterator[Any]:
 
 
 def sessions(run_dir: Path) -> list[list[Any]]:
-    """The records of each start of the run, oldest first."""
-    return [list(records(file)) for file in sorted((run_dir / "wandb").glob("offline-run-*/*.wandb"))]
+    """The records of each start of the run, oldest first, as soon as all of them have their end.
+
+    wandb's own process writes them, and closes a file only after `finish` has returned.
+    """
+    for _ in range(600):
+        found = [list(records(file)) for file in sorted((run_dir / "wandb").glob("offline-run-*/*.wandb"))]
+        if found and all(any(one.HasField("exit") for one in session) for session in found):
+            return found
+        time.sleep(0.1)
+    pytest.fail("a session of wandb has no end")
 
 
 def history(session: list[Any]) -> dict[str, list[tuple[int, float]]]:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from trainer_cli.config import overrides as command_line
 from trainer_cli.config import places, recipes
 from trainer_cli.config.check import check
 from trainer_cli.config.errors import Problem, UserError
-from trainer_cli.config.layers import Layers, default_options, layers
+from trainer_cli.config.layers import default_options, layers
 from trainer_cli.config.places import RECIPE, Root
 from trainer_cli.config.schema import NAMED, NODES, ORDER, TYPED
 from trainer_cli.config.secrets import MASK, Secret, hidden, leaves, missing
@@ -48,7 +47,6 @@ def compose(
     *,
     config_dirs: Sequence[str | Path] = (),
     strict: bool = True,
-    layers_of: Callable[[command_line.Request, tuple[Root, ...]], Layers] = layers,
 ) -> Composition:
     """Compose and check what the overrides ask for; raises UserError with all problems at once.
 
@@ -62,7 +60,7 @@ def compose(
     # Nobody misses what a broken recipe or an unknown option would have said: all else is still checked.
     sound = not used.problems and RECIPE not in request.unknown
     skip = request.unknown if sound else {*NODES, *NAMED}
-    composed = layers_of(request if sound else replace(request, recipes=()), roots)
+    composed = layers(request if sound else replace(request, recipes=()), roots)
     problems += command_line.apply(composed.config, request.values)
     composed.sources.add_overrides(request.values)
     config = _plain(composed.config, composed.sources, problems)
@@ -81,22 +79,6 @@ def compose(
         folders,
         tuple(problems),
     )
-
-
-def compose_all(
-    jobs: Iterable[Sequence[str]], *, config_dirs: Sequence[str | Path] = ()
-) -> Iterator[Composition]:
-    """`compose` for each of many lists of overrides; the files of those that choose alike are read once."""
-    known: dict[str, Layers] = {}
-
-    def of(request: command_line.Request, roots: tuple[Root, ...]) -> Layers:
-        chosen = str((request.recipes, sorted(request.choices.items())))
-        if chosen not in known:
-            known[chosen] = layers(request, roots)
-        return copy.deepcopy(known[chosen])
-
-    for overrides in jobs:
-        yield compose(overrides, config_dirs=config_dirs, layers_of=of)
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from hydra import compose, initialize_config_dir
@@ -24,6 +26,9 @@ from trainer_cli.config.sources import Sources
 PRIMARY = "config"
 """The name of the file that holds the defaults list: always the built-in one."""
 
+Chosen = tuple[tuple[str, tuple[str, ...]], ...]
+"""The option, or several, of each group that a request has one for."""
+
 
 @dataclass(frozen=True)
 class Layers:
@@ -35,8 +40,22 @@ class Layers:
 
 
 def layers(request: Request, roots: tuple[Root, ...]) -> Layers:
-    """Compose the chosen options and recipes; the command line's values come on top later."""
-    lines = list(_lines(request))
+    """Compose the chosen options and recipes; the command line's values come on top later.
+
+    The jobs of a sweep choose alike: what the same files have been composed to is not composed again.
+    """
+    chosen = tuple(request.choices.items())
+    return copy.deepcopy(_layers(request.recipes, chosen, roots, places.stamp(roots)))
+
+
+@lru_cache(maxsize=32)
+def _layers(
+    recipes: tuple[str, ...],
+    chosen: Chosen,
+    roots: tuple[Root, ...],
+    _stamp: tuple[Any, ...],
+) -> Layers:
+    lines = list(_lines(recipes, chosen))
     own = places.builtin().configs
     try:
         with places.searched(roots), initialize_config_dir(str(own), version_base="1.3"):
@@ -54,7 +73,7 @@ def layers(request: Request, roots: tuple[Root, ...]) -> Layers:
         is_recipe = (default.config_path or "").startswith(f"{RECIPE}/")
         package = (default.package or "").replace("_global_", "").strip(".")
         sources.add_document(document, package, "recipe" if is_recipe else "option")
-    return Layers(config, _choices(request, listed.overrides.known_choices), sources)
+    return Layers(config, _choices(recipes, chosen, listed.overrides.known_choices), sources)
 
 
 def default_options() -> dict[str, str]:
@@ -63,13 +82,13 @@ def default_options() -> dict[str, str]:
     return {group: option for item in listed if isinstance(item, dict) for group, option in item.items()}
 
 
-def _lines(request: Request) -> Iterator[str]:
-    """The request's choices in Hydra's own words."""
-    for group, names in request.choices.items():
+def _lines(recipes: tuple[str, ...], chosen: Chosen) -> Iterator[str]:
+    """The choices in Hydra's own words."""
+    for group, names in chosen:
         add = "+" if "/" in group else ""
         yield f"{add}{group}={_listed(names)}" if names else f"~{group}"
-    if request.recipes:
-        yield f"+{RECIPE}={_listed(request.recipes)}"
+    if recipes:
+        yield f"+{RECIPE}={_listed(recipes)}"
 
 
 def _listed(names: tuple[str, ...]) -> str:
@@ -88,12 +107,12 @@ def _documents(
             yield places.read(found[0]), default
 
 
-def _choices(request: Request, known: dict[str, Any]) -> dict[str, str]:
-    chosen = {group: option for group, option in known.items() if isinstance(option, str)}
-    chosen |= {group: ",".join(names) for group, names in request.choices.items()}
-    recipe = {RECIPE: ",".join(request.recipes)} if request.recipes else {}
-    nested = [group for group in chosen if "/" in group and group.partition("/")[0] in GROUPS]
-    return recipe | {group: chosen[group] for group in (*GROUPS, *nested) if chosen.get(group)}
+def _choices(recipes: tuple[str, ...], chosen: Chosen, known: dict[str, Any]) -> dict[str, str]:
+    options = {group: option for group, option in known.items() if isinstance(option, str)}
+    options |= {group: ",".join(names) for group, names in chosen}
+    recipe = {RECIPE: ",".join(recipes)} if recipes else {}
+    nested = [group for group in options if "/" in group and group.partition("/")[0] in GROUPS]
+    return recipe | {group: options[group] for group in (*GROUPS, *nested) if options.get(group)}
 
 
 def _reason(error: Exception) -> str:

@@ -205,6 +205,23 @@ def _marks(node: yaml.Node | None, prefix: tuple[str, ...]) -> Iterator[tuple[tu
             yield from _marks(value, name)
 
 
+def stamp(roots: Sequence[Root]) -> tuple[Any, ...]:
+    """What tells whether the roots' files still say the same, and are still named the same by `short`."""
+    files = (
+        path for root in roots for group in (*GROUPS, RECIPE) for path in root.locate(group).rglob("*.yaml")
+    )
+    return Path.cwd(), Path.home(), *((path, _changed(path)) for path in files)
+
+
+def _changed(path: Path) -> tuple[int, int] | None:
+    """When a file was last written, and its size; None where a link leads nowhere."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_size
+
+
 _searched: ContextVar[tuple[Root, ...]] = ContextVar("searched")
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from trainer_cli.config.compose import Axes, Composition, axes, compose, compose_all
+from trainer_cli.config.compose import Axes, Composition, axes, compose
 from trainer_cli.config.errors import UserError
 from trainer_cli.config.places import is_group
 from trainer_cli.config.schema import Sweep
@@ -222,10 +222,9 @@ def composed(
 ) -> Iterator[Composition]:
     """The jobs' configurations; an error says which job it is of."""
     listed = [list(words) for words in jobs]
-    compositions = compose_all(listed, config_dirs=config_dirs)
     for number, words in enumerate(listed, start=1):
         try:
-            yield next(compositions)
+            yield compose(words, config_dirs=config_dirs)
         except UserError as error:
             if number == 1 and len(listed) > 1 and fails_alike(listed[1], error, config_dirs):
                 raise
