@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
-from trainer_cli.signals import SIGNALS
+from trainer_cli.signals import SIGNALS, answered_by
 
 
 @dataclass(frozen=True)
@@ -92,12 +92,8 @@ def run_alone(command: Sequence[str], output: Path | None = None) -> int:
     def hand_on(number: int, _: FrameType | None) -> None:
         process.send_signal(number)
 
-    before = {number: signal.signal(number, hand_on) for number in SIGNALS}
-    try:
+    with answered_by(hand_on):
         return process.wait()
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def first_failure(codes: Mapping[int, int], spoken: Sequence[Failure]) -> Failure:

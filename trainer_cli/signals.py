@@ -6,7 +6,7 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any
 
@@ -84,16 +84,22 @@ class EarlySignals:
 
 
 @contextlib.contextmanager
+def answered_by(handler: Callable[[int, FrameType | None], Any], *numbers: int) -> Iterator[None]:
+    """Within it the signals are the handler's; all of SIGNALS without a number."""
+    before = {number: signal.signal(number, handler) for number in numbers or SIGNALS}
+    try:
+        yield
+    finally:
+        for number, earlier in before.items():
+            signal.signal(number, earlier)
+
+
+@contextlib.contextmanager
 def leaving_at_signals() -> Iterator[None]:
     """Have the other signals raise as Ctrl-C does, for work that leaves nothing behind however it ends."""
 
     def leave(number: int, _: FrameType | None) -> None:
         raise SystemExit(128 + number)
 
-    others = [number for number in SIGNALS if number != signal.SIGINT]
-    before = {number: signal.signal(number, leave) for number in others}
-    try:
+    with answered_by(leave, *(number for number in SIGNALS if number != signal.SIGINT)):
         yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -20,8 +20,10 @@ STATUS = {
     "failed": "red",
     "diverged": "red",
     "pruned": "dim",
+    "waiting": "dim",
+    "unfinished": "yellow",
 }
-"""The colour of how a run stands."""
+"""The colour of how a run, a job or a sweep stands."""
 
 
 @dataclass(frozen=True)

@@ -196,7 +196,7 @@ def sweep_row(sweep_dir: Path, jobs: Sequence[Run], root: Path) -> Row:
         values = " ".join(f"{key}={as_text(value)}" for key, value in swept.items())
     return Row(
         Cell(str(sweep_dir.relative_to(root)) if sweep_dir != root else root.name),
-        Cell(status, STATUS.get(status, "yellow")),
+        Cell(status, STATUS[status]),
         Cell(f"{done}/{count} jobs"),
         Cell(score),
         Cell("; ".join(filter(None, [values, ", ".join(others)]))),

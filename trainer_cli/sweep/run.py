@@ -18,7 +18,7 @@ from trainer_cli.checkpoint.store import is_disk_full
 from trainer_cli.config.errors import DiskFull, UserError
 from trainer_cli.runs.leaderboard import print_leaderboard, write_leaderboard
 from trainer_cli.runs.record import Record, now, provenance
-from trainer_cli.signals import ONE_SIGNAL, SIGNALS
+from trainer_cli.signals import ONE_SIGNAL, answered_by
 from trainer_cli.sweep.jobs import Job, Jobs, jobs_of
 from trainer_cli.sweep.launcher import launch_jobs, launcher_config
 from trainer_cli.sweep.pool import (
@@ -274,9 +274,5 @@ class Sweeping:
             for running in self.running:
                 running.worker.send_signal(number)
 
-        before = {number: signal.signal(number, ask) for number in SIGNALS}
-        try:
+        with answered_by(ask):
             yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)

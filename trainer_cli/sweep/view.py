@@ -14,6 +14,7 @@ from typing import Any
 from rich.cells import cell_len
 from rich.text import Text
 
+from trainer_cli.runs.columns import STATUS
 from trainer_cli.runs.console import console
 from trainer_cli.runs.record import FILE as RECORD
 from trainer_cli.runs.screen import Piece, Screen, bar, duration, fitted, short, words
@@ -23,8 +24,6 @@ from trainer_cli.sweep.state import FAILED, JobState
 
 METRICS = "metrics.jsonl"
 ENDED = ("finished", "pruned", "diverged", "failed", "preempted")
-STYLES = {"running": "cyan", "finished": "green", "failed": "red", "diverged": "red", "waiting": "dim"}
-OTHER_STYLE = "yellow"
 
 LAST_BYTES = 1 << 15
 """Of a metrics.jsonl, in which its last rows are looked for."""
@@ -258,7 +257,7 @@ class View:
         for state, row in zip(states, cells, strict=True):
             label = Text(state.label)
             label.truncate(labels, overflow="ellipsis", pad=True)
-            style = STYLES.get(state.status, OTHER_STYLE)
+            style = STATUS.get(state.status, "")
             line = Text(f"  {state.number:>{numbers}}  ", no_wrap=True, overflow="crop", end="")
             line.append_text(label).append(f"  {state.status:<{statuses}}", style)
             if state.status in FAILED:
