@@ -14,6 +14,7 @@ import pytest
 import trainer_cli
 
 PACKAGE = Path(trainer_cli.__file__).parent
+TESTS = Path(__file__).parent
 
 COMMAND_LINE = (
     "cli",
@@ -21,6 +22,7 @@ COMMAND_LINE = (
     "start",
     "rank",
     "launch",
+    "logs",
     "signals",
     "sweep",
     "rerun",
@@ -137,6 +139,12 @@ def test_every_part_has_a_place_in_the_order() -> None:
     parts = {path.name.removesuffix(".py") for path in PACKAGE.iterdir() if path.suffix in ("", ".py")}
     # The package's configs and recipes stand beside its modules in an installed wheel.
     assert parts - {"__init__", "__pycache__", "configs", "recipes"} <= LEVEL.keys()
+
+
+def test_every_module_has_its_test_file() -> None:
+    modules = {path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py") if not path.stem.startswith("__")}
+    files = {module: TESTS / module.with_name(f"test_{module.name}") for module in modules}
+    assert not [str(module) for module, file in files.items() if not file.is_file()]
 
 
 def test_imports_point_one_way() -> None:

@@ -7,12 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
+from hydra.plugins.config_source import ConfigResult
+from omegaconf import OmegaConf
 
-from trainer_cli.config import places
+from trainer_cli.config import overrides, places
 from trainer_cli.config.compose import compose
 from trainer_cli.config.errors import UserError
+from trainer_cli.config.layers import _lines as lines
 from trainer_cli.config.layers import layers
 from trainer_cli.config.overrides import Request
+from trainer_cli.config.schema import NAMED
 
 TUNED = Request(recipes=("tuned",))
 
@@ -61,6 +67,22 @@ def test_what_has_been_composed_before_changes_nothing(project: Any, words: list
     assert (first.config, first.choices, first.sources) == (second.config, second.choices, second.sources)
 
 
+def test_values_that_cannot_be_merged_name_their_file(project: Any) -> None:
+    project.write("recipes/listed.yaml", "# @package _global_\noptim: [adamw, sgd]\n")
+    with pytest.raises(UserError) as caught:
+        layers(Request(recipes=("listed",)), places.roots())
+    assert caught.value.block().splitlines()[:2] == [
+        "error: the configuration cannot be composed",
+        "  set in: recipes/listed.yaml",
+    ]
+
+
+def test_hydra_is_a_key_like_any_other_in_an_option(project: Any) -> None:
+    project.write("configs/optim/own.yaml", "# @package _global_\nhydra: {searchpath: [elsewhere]}\n")
+    problems = compose(["optim=own"], strict=False).problems
+    assert "there is no hydra" in [problem.what for problem in problems]
+
+
 def test_places_are_named_from_the_folder_that_is_current(
     project: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -69,3 +91,36 @@ def test_places_are_named_from_the_folder_that_is_current(
     monkeypatch.setenv("TRAINER_CLI_PATH", str(here))
     monkeypatch.chdir(here.parent)
     assert compose(["+recipe=tuned"]).sources["optim.lr"][-1].text == "project/recipes/tuned.yaml:9"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["+recipe=glue"],
+        ["+recipe=lm", "optim=muon", "callbacks=[monitor,early_stopping]"],
+        ["+recipe=imdb", "strategy=ddp", "tracker=[tensorboard,wandb]", "metrics=classification"],
+        ["+recipe=tuned", "optim=sgd", "~loss"],
+        ["+recipe=[glue,tuned]", "model=mlp"],
+    ],
+    ids=str,
+)
+def test_files_are_merged_as_hydra_merges_them(
+    project: Any, monkeypatch: pytest.MonkeyPatch, words: list[str]
+) -> None:
+    parsed, _ = overrides.parse(words)
+    request, _ = overrides.request(parsed, places.roots())
+    own = layers(request, places.roots()).config
+
+    def whole(source: places.RootSource, config_path: str) -> ConfigResult:
+        path = source.root.file(config_path)
+        assert path is not None
+        values, header = places.read(path).values, {"package": places.read(path).package}
+        return ConfigResult(source.provider, source.full_path(), OmegaConf.create(values), header)
+
+    monkeypatch.setattr(places.RootSource, "load_config", whole)
+    configs = str(places.builtin().configs)
+    with places.searched(places.roots()), initialize_config_dir(configs, version_base="1.3"):
+        theirs = hydra_compose("config", list(lines(request.recipes, tuple(request.choices.items()))))
+    expected: Any = OmegaConf.to_container(theirs)
+    named = {group: expected.get(group) or {} for group in NAMED}
+    assert OmegaConf.to_container(own) == expected | named

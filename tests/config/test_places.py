@@ -88,6 +88,10 @@ def test_a_document_knows_its_lines_comments_and_package(empty: Any) -> None:
         ("a: [1\nb: 2\n", "a.yaml:2 is not YAML"),
         ("- 1\n", "a.yaml is not a mapping"),
         ("a: 1\na: 2\n", "a.yaml:2"),
+        ("a:\n  b: ${c\n", "a.b cannot be read: no viable alternative at input '${c'\n  set in: a.yaml:2"),
+        ("a: [1, '${b']\n", "a[1] cannot be read"),
+        ("a: !!set {1, 2}\n", "a cannot be read: Value 'set' is not a supported primitive type"),
+        ("a: &a\n  b: *a\n", "a.yaml has no end"),
     ],
 )
 def test_a_file_that_is_no_mapping_is_an_error_with_its_place(empty: Any, text: str, says: str) -> None:

@@ -173,7 +173,7 @@ class _Checker:
         target = node.get(TARGET)
         if not isinstance(target, str) or target == "???":
             near = [name for name in node if nearest(TARGET, [name])]
-            right = f"did you mean {TARGET} for {near[0]}?" if near else self._setting(key)
+            right = f"did you mean {TARGET} for {near[0]}?" if near else self._making(key)
             self.report(key, f"{key} names nothing to build: it has no {TARGET}", right)
             return node
         signature = self.signature(key, target)
@@ -368,12 +368,19 @@ class _Checker:
             return f"it belongs to the option's own {TARGET}; ~{key} drops it, as does an option of your own"
         return ""
 
+    def _making(self, key: str) -> str:
+        group, dot, name = key.partition(".")
+        if not dot or group in schema.NODES:
+            return self._setting(key)
+        own = f"a class of your own: {key}.{TARGET}=MODULE.CLASS"
+        return f"{group}={name}, if `trainer-cli list {group}` has that option; {own}"
+
     def _setting(self, key: str) -> str:
         return f"choose an option: {key}=NAME" if key in schema.GROUPS else f"set it: {key}=VALUE"
 
     def report(self, key: str, what: str, right: str) -> None:
         """Note a problem of a key, with the place that set it."""
-        self.problems.append(Problem(what, self.sources.where(key), right))
+        self.problems.append(Problem(what, self.sources.where(key), right, key))
 
 
 def _not_a_pattern(value: Any) -> str:

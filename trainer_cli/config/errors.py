@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong, where it was set, and what would be right."""
+    """One thing that is wrong, where it was set, and what would be right; `key` is what it is wrong with."""
 
     what: str
     where: str = ""
     right: str = ""
+    key: str = field(default="", compare=False)
 
     def block(self) -> str:
         """The problem in two or three lines, each part that is known on its own."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ def instantiate(where: str, node: Mapping[str, Any], **offered: Any) -> Any:
     """
     node = targets_own(where, node)
     target = hydra.utils.get_object(node["_target_"])
-    names = inspect.signature(target).parameters
+    names = _parameters(target)
     given = {name: value for name, value in offered.items() if name in names and name not in node}
     try:
         # Hydra resolves what it is given, and then the result of that.
@@ -38,6 +38,14 @@ def instantiate(where: str, node: Mapping[str, Any], **offered: Any) -> Any:
         if isinstance(cause, ValueError | TypeError):
             raise UserError(f"{where} ({node['_target_']}) refuses its values: {cause}") from cause
         raise cause from None
+
+
+def _parameters(target: Any) -> Collection[str]:
+    """The names that a target can be given values by; none where Python cannot tell, as of some in C."""
+    try:
+        return inspect.signature(target).parameters
+    except ValueError:
+        return ()
 
 
 def instantiate_named(where: str, nodes: Mapping[str, Any], **offered: Any) -> dict[str, Any]:

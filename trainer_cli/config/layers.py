@@ -1,4 +1,4 @@
-"""Layers: the files that Hydra composes, in their order, with the place of each key."""
+"""Layers: the files that Hydra lists, merged in its order, with the place of each key."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from hydra import compose, initialize_config_dir
+from hydra import initialize_config_dir
 from hydra.core.default_element import ResultDefault
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from trainer_cli.config import places
@@ -59,21 +59,32 @@ def _layers(
     own = places.builtin().configs
     try:
         with places.searched(roots), initialize_config_dir(str(own), version_base="1.3"):
-            config = compose(PRIMARY, lines)
             loader = GlobalHydra.instance().config_loader()
             listed = loader.compute_defaults_list(PRIMARY, lines, RunMode.RUN)
     except (HydraException, OmegaConfBaseException, ValueError) as error:
         raise UserError("the configuration cannot be composed", right=_reason(error)) from error
-    OmegaConf.set_struct(config, False)
-    for group in NAMED:
-        if group not in config or config[group] is None:
-            config[group] = {}
-    sources = Sources()
+    config, sources = DictConfig({}), Sources()
     for document, default in _documents(listed.defaults, roots):
         is_recipe = (default.config_path or "").startswith(f"{RECIPE}/")
         package = (default.package or "").replace("_global_", "").strip(".")
+        _merge(config, document, package)
         sources.add_document(document, package, "recipe" if is_recipe else "option")
+    for group in NAMED:
+        if group not in config or config[group] is None:
+            config[group] = {}
     return Layers(config, _choices(recipes, chosen, listed.overrides.known_choices), sources)
+
+
+def _merge(config: DictConfig, document: Document, package: str) -> None:
+    """Merge a file's values into the configuration, at the place of its package."""
+    values = {key: value for key, value in document.values.items() if key != "defaults"}
+    for name in reversed(package.split(".") if package else []):
+        values = {name: values}
+    try:
+        config.merge_with(values)
+    except OmegaConfBaseException as error:
+        what = str(error).splitlines()[0]
+        raise UserError("the configuration cannot be composed", document.where(), what) from error
 
 
 def default_options() -> dict[str, str]:

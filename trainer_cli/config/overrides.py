@@ -227,6 +227,9 @@ def expand(
     bare = {key.lstrip("+"): key for key in lines}
     swept = [item.key_or_group for item in last_of_each(parsed) if item.is_sweep_override()]
     steps: dict[str, list[str]] = {}
+    names = [name for group in zipped for name in group]
+    for name in dict.fromkeys(name for name in names if names.count(name) > 1):
+        problems.append(Problem(f"sweep.zip names {name} more than once", "sweep.zip"))
     for group in zipped:
         problems += _ill_zipped(group, swept, {name: lines[key] for name, key in bare.items()})
         keys = [bare[name] for name in group if name in bare]

@@ -20,6 +20,7 @@ from hydra.core.plugins import Plugins
 from hydra.plugins.config_source import ConfigResult, ConfigSource
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from trainer_cli.config.errors import UserError
 from trainer_cli.config.schema import GROUPS
@@ -190,6 +191,13 @@ def _read(path: Path, _mtime: int, _size: int) -> Document:
         raise UserError(f"{short(path)}{line} is not YAML: {getattr(error, 'problem', error)}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{short(path)} cannot be read: {error}") from None
+    except OmegaConfBaseException as error:  # half an interpolation, or a key that is no name
+        key = error.full_key or ""
+        number = dict(_marks(root, ())).get(tuple(key.split(".")))
+        place = f"{short(path)}:{number}" if number else short(path)
+        raise UserError(f"{key} cannot be read: {str(error).splitlines()[0]}", place) from None
+    except RecursionError:
+        raise UserError(f"{short(path)} has no end: an alias stands within its own anchor") from None
     if not isinstance(root, yaml.MappingNode | None):
         raise UserError(f"{short(path)} is not a mapping of keys to values")
     plain = OmegaConf.to_container(values, resolve=False)
@@ -260,14 +268,15 @@ class RootSource(ConfigSource):
         return "trainer-cli"
 
     def load_config(self, config_path: str) -> ConfigResult:
-        """The config of `optim/adamw`."""
+        """The defaults list of `optim/adamw`, which is all that Hydra is asked for."""
         path = self.root.file(config_path)
         assert path is not None
         document = read(path)
+        listed = {key: value for key, value in document.values.items() if key == "defaults"}
         return ConfigResult(
             provider=self.provider,
             path=self.full_path(),
-            config=OmegaConf.create(document.values),
+            config=OmegaConf.create(listed),
             header={"package": document.package},
         )
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from trainer_cli.config.errors import UserError
@@ -99,7 +100,7 @@ def _as_field(value: Any, default: Any) -> Any:
             number: float = coerce(value, Kind("float"))
         except Mismatch:
             return value
-        return int(number) if number == int(number) and isinstance(default, int) else number
+        return int(number) if number.is_integer() and isinstance(default, int) else number
     return value
 
 
@@ -122,10 +123,11 @@ def mapping(value: Any) -> dict[str, Any]:
             return found
         pairs = dict(item.split("=", 1) for item in text.replace(" ", "").split(",") if item)
         return {name: _scalar(item) for name, item in pairs.items()}
-    except (ValueError, YAMLError):
+    except (ValueError, YAMLError, OmegaConfBaseException):
         raise UserError(f"{value!r} is neither a mapping nor key=value,key=value") from None
 
 
 def _scalar(text: str) -> Any:
     """The value that a text stands for in a recipe."""
-    return OmegaConf.select(OmegaConf.create(f"value: {text}"), "value")
+    read: Any = OmegaConf.to_container(OmegaConf.create(f"value: {text}"), resolve=True)
+    return read["value"]
