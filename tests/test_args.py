@@ -75,18 +75,3 @@ def test_noise_on_the_embeddings_changes_training_and_is_gone_after_it(tmp_path:
     assert losses[0] != pytest.approx(losses[1], rel=1e-4)
     module: Any = noisy.module
     assert not module.get_input_embeddings()._forward_hooks
-
-
-@pytest.mark.slow
-def test_the_mode_of_compilation_reaches_the_backend(tmp_path: Path) -> None:
-    seen = []
-
-    def noting(graph: Any, inputs: Any, **options: Any) -> Any:
-        seen.append(options)
-        return graph
-
-    torch._dynamo.register_backend(noting, "noting")  # type: ignore[attr-defined]
-    given = ("args.torch_compile=true", "args.torch_compile_backend=noting", "args.max_steps=1")
-    run(tmp_path / "mode", *given, "args.torch_compile_mode=max-autotune")
-    assert seen and all(options["mode"] == "max-autotune" for options in seen)
-    torch._dynamo.reset()  # type: ignore[attr-defined]

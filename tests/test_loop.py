@@ -292,24 +292,3 @@ def test_the_open_rows_named_losses_survive_a_resume(tmp_path: Path) -> None:
     run(tmp_path / "resumed", *given, *saving, resume_from=tmp_path / "whole" / "checkpoint-2")
     later = [row for row in read(tmp_path / "whole" / FILE) if row["step"] > 2]
     assert read(tmp_path / "resumed" / FILE) == later
-
-
-# Compilation
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("backend", ["eager", "aot_eager"])
-def test_a_compiled_model_trains_to_the_same_numbers(tmp_path: Path, backend: str) -> None:
-    given = ("args.torch_compile=true", f"args.torch_compile_backend={backend}", "args.num_train_epochs=1")
-    run(tmp_path / "compiled", *given)
-    run(tmp_path / "plain", "args.num_train_epochs=1")
-    for row, other in zip(read(tmp_path / "compiled" / FILE), read(tmp_path / "plain" / FILE), strict=True):
-        assert row == pytest.approx(other, rel=1e-5)
-
-
-@pytest.mark.slow
-def test_a_backend_that_there_is_not_is_refused(tmp_path: Path) -> None:
-    given = ("args.torch_compile=true", "args.torch_compile_backend=inducter")
-    with pytest.raises(UserError) as error, built(tmp_path, *given):
-        pass
-    assert "did you mean inductor?" in error.value.block()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import groupby
 from typing import Any
@@ -74,11 +75,19 @@ def leaves(key: str, value: Any) -> list[tuple[str, Any]]:
     return [leaf for name, item in value.items() for leaf in leaves(f"{key}.{name}", item)]
 
 
-# What refers to a secret is shown as text.
-yaml.SafeDumper.add_representer(Secret, yaml.SafeDumper.represent_str)
+class OneLine(yaml.SafeDumper):  # type: ignore[misc]
+    """YAML without a line break; what refers to a secret is text."""
+
+    def text(self, text: str) -> yaml.ScalarNode:
+        """Text of several lines has them as \\n."""
+        return self.represent_scalar("tag:yaml.org,2002:str", text, style='"' if "\n" in text else None)
+
+
+OneLine.add_representer(str, OneLine.text)
+OneLine.add_representer(Secret, OneLine.text)
 
 
 def in_line(value: Any) -> str:
     """The value as YAML has it, in one line."""
-    text: str = yaml.safe_dump(value, default_flow_style=True, width=10_000)
+    text: str = yaml.dump(value, Dumper=OneLine, default_flow_style=True, width=math.inf)
     return text.removesuffix("\n...\n").strip()

@@ -53,7 +53,7 @@ def print_plan(
             out.print(preview.groups(engine, composition.config["optim"]))
             width = max(20, min(60, out.width - 12))
             course = preview.learning_rate(engine, composition.config["scheduler"], processes, width)
-            out.print(course, markup=False)
+            out.print(course)
     if not preflight:
         return 0
     from trainer_cli.preflight import preflight as try_run

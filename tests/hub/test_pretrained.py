@@ -93,16 +93,11 @@ def test_bytes_survive_saving_beside_any_model(tmp_path: Path, model_type: str |
 
 OUT_OF_REACH = """
 from trainer_cli.config.errors import UserError
-from trainer_cli.hub import pretrained, repository
-for call in (
-    lambda: pretrained.load_tokenizer("org/name", False),
-    lambda: repository.dataset_folder("nyu-mll/glue", "sst2", "this instead"),
-    lambda: repository.dataset_file("hf://datasets/o/n/train.csv"),
-):
-    try:
-        call()
-    except UserError as error:
-        print(error.block())
+from trainer_cli.hub.pretrained import load_tokenizer
+try:
+    load_tokenizer("org/name", False)
+except UserError as error:
+    print(error.block())
 """
 
 
@@ -112,16 +107,8 @@ for call in (
 def test_a_hub_out_of_reach_is_said_at_once(tmp_path: Path, settings: dict[str, str]) -> None:
     # The hub's own client would try for 46 s.
     result = run(OUT_OF_REACH, {**settings, "HF_HOME": str(tmp_path)})
-    blocks = result.stdout.removeprefix("error: ").split("error: ")
-    expected = [
-        ("org/name (no directory of that name)", "pkg://PACKAGE/PATH"),
-        ("nyu-mll/glue, sst2", "this instead"),
-        ("hf://datasets/o/n/train.csv", "a file on this machine"),
-    ]
-    for block, (what, right) in zip(blocks, expected, strict=True):
-        assert block.startswith(f"{what}: the hub cannot be reached")
-        assert f"its cache {tmp_path}" in block and right in block
-        assert ("HF_HUB_OFFLINE is set" in block) == (settings["HF_HUB_OFFLINE"] == "1")
+    assert result.stdout.startswith("error: org/name (no directory of that name): the hub cannot be reached")
+    assert "pkg://PACKAGE/PATH" in result.stdout
     assert "Retrying" not in result.stderr
 
 

@@ -13,7 +13,6 @@ from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
 from trainer_cli import scheduler as ours
 from trainer_cli.config.errors import UserError
-from trainer_cli.scheduler.base import in_updates
 
 STEPS = 40
 
@@ -71,22 +70,6 @@ def test_every_rate_is_transformers_own_to_the_last_bit(
     )
     found = rates(lambda parameters: getattr(ours, name)(parameters, STEPS, warmup, **options))
     assert found == expected
-
-
-@pytest.mark.parametrize(
-    ("given", "total", "updates"),
-    [
-        (0, 100, 0),
-        (0.0, 100, 0),
-        (0.1, 100, 10),
-        (0.06, 99, 6),
-        (0.999, 10, 10),
-        (1, 100, 1),
-        (250, 100, 250),
-    ],
-)
-def test_a_number_of_updates_below_one_is_a_share_of_all(given: float, total: int, updates: int) -> None:
-    assert in_updates(given, total) == updates
 
 
 def test_a_rate_depends_on_the_step_alone() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,11 +20,24 @@ TIMEOUT = 10
 def reachable(repo: str, kind: Kind) -> bool:
     """Whether the hub answers for a repository; raises UserError where the answer is that it has none."""
     hub = _client()
+    try:
+        with _refusals(repo, kind):
+            hub.HfApi().repo_info(repo, repo_type=kind, timeout=TIMEOUT)
+    except UserError:
+        raise
+    except Exception:  # the HTTP library below raises kinds of its own, which change with the hub's version
+        return False
+    return True
+
+
+@contextmanager
+def _refusals(repo: str, kind: Kind) -> Iterator[None]:
+    """Within it, what the hub says against giving a repository is a UserError."""
     from huggingface_hub.errors import GatedRepoError, HFValidationError, RepositoryNotFoundError
 
     page = f"https://huggingface.co/{'datasets/' if kind == 'dataset' else ''}{repo}"
     try:
-        hub.HfApi().repo_info(repo, repo_type=kind, timeout=TIMEOUT)
+        yield
     except HFValidationError:
         raise UserError(
             f"{repo} is neither a directory nor the name of a {kind} on the hub",
@@ -38,9 +53,6 @@ def reachable(repo: str, kind: Kind) -> bool:
             f"the hub has no {kind} {repo}, or it is private",
             right="check the name; for a private one: hf auth login",
         ) from None
-    except Exception:  # the HTTP library below raises kinds of its own, which change with the hub's version
-        return False
-    return True
 
 
 def out_of_reach(what: str, right: str) -> UserError:
@@ -65,7 +77,7 @@ def cached(repo: str, kind: Kind, *files: str) -> str | None:
 def dataset_file(uri: str) -> Path:
     """The local copy of `hf://datasets/ORGANISATION/NAME/PATH`, downloaded where the cache has none."""
     parts = uri.removeprefix("hf://datasets/").split("/", 2)
-    if not uri.startswith("hf://datasets/") or len(parts) < 3:
+    if not uri.startswith("hf://datasets/") or len(parts) < 3 or not all(parts) or ".." in uri.split("/"):
         raise UserError(f"{uri} is no file on the hub", right="hf://datasets/ORGANISATION/NAME/PATH")
     repo, file = "/".join(parts[:2]), parts[2]
     hub = _client()
@@ -73,7 +85,8 @@ def dataset_file(uri: str) -> Path:
 
     offline = not reachable(repo, "dataset")
     try:
-        return Path(hub.hf_hub_download(repo, file, repo_type="dataset", local_files_only=offline))
+        with _refusals(repo, "dataset"):  # who has not accepted its terms may know of it all the same
+            return Path(hub.hf_hub_download(repo, file, repo_type="dataset", local_files_only=offline))
     except LocalEntryNotFoundError:
         raise out_of_reach(uri, "a file on this machine does without the hub") from None
     except EntryNotFoundError:
@@ -87,14 +100,17 @@ def dataset_folder(repo: str, folder: str, right: str) -> Path:
 
     offline = not reachable(repo, "dataset")
     try:
-        root = hub.snapshot_download(
-            repo, repo_type="dataset", allow_patterns=[f"{folder}/*"], local_files_only=offline
-        )
+        with _refusals(repo, "dataset"):
+            root = hub.snapshot_download(
+                repo, repo_type="dataset", allow_patterns=[f"{folder}/*"], local_files_only=offline
+            )
     except LocalEntryNotFoundError:
         raise out_of_reach(f"{repo}, {folder}", right) from None
     local = Path(root) / folder
     if not local.is_dir():
-        raise out_of_reach(f"{repo}, {folder}", right)
+        if offline:
+            raise out_of_reach(f"{repo}, {folder}", right)
+        raise UserError(f"the dataset {repo} on the hub has no folder {folder}", right=right)
     return local
 
 

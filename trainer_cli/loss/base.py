@@ -69,8 +69,11 @@ def at_least_float32(tensor: Tensor) -> Tensor:
 
 def returned(outputs: Any, name: str, right: str) -> Tensor:
     """What the model returned by this name; raises UserError, saying what would be `right`, if nothing."""
-    if isinstance(outputs, Mapping) and name in outputs:
-        tensor: Tensor = outputs[name]
+    if not isinstance(outputs, Mapping):
+        what = f"a {type(outputs).__name__}"
+    elif isinstance(tensor := outputs.get(name), Tensor):
         return tensor
-    what = ", ".join(outputs) if isinstance(outputs, Mapping) else f"a {type(outputs).__name__}"
+    else:
+        there = [key for key, value in outputs.items() if isinstance(value, Tensor)]
+        what = ", ".join(there) or "one without tensors"
     raise UserError(f"the loss needs a dict with {name} from the model, which returns {what}", right=right)
