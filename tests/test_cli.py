@@ -66,6 +66,7 @@ def test_nothing_at_all_is_a_page_and_a_flag_alone_is_a_run() -> None:
         ("verify --preflight x", "--preflight is a flag of plan", "trainer-cli plan --preflight …"),
         ("verify --resume glue", "glue is neither a verb nor an override", "+recipe=glue"),
         ("report x --sort age", "--sort is a flag of runs", "trainer-cli runs --sort …"),
+        ("rerun x --json", "--json is a flag of runs, show, compare, verify, plan", "runs --json …"),
         ("runs --sort", "--sort needs a value", "trainer-cli --help"),
         ("compare x --output=y", "--output is a flag of report", "trainer-cli report --output …"),
         ("+recipe=glue plan", "the verb plan stands after an override", "trainer-cli plan …"),
@@ -92,6 +93,22 @@ def test_verbs_that_take_one_word_take_one(capsys: pytest.CaptureFixture[str]) -
     assert cli.main(["show", "optim.lr", "args.seed"]) == 2
     assert "show takes one field, not 2" in capsys.readouterr().err
     assert cli.main(["runs", "a", "b"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("show optim.lr --json", "show prints JSON of a run alone"),
+        ("plan --json", "--json is a flag of plan -m"),
+        ("plan --measure", "--measure is a flag of plan -m"),
+        ("runs . --json --plot", "runs prints JSON or draws curves, not both"),
+    ],
+)
+def test_a_flag_that_would_change_nothing_is_refused(
+    text: str, what: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(text.split()) == 2
+    assert capsys.readouterr().err.startswith(f"error: {what}\n")
 
 
 def test_the_help_names_every_verb_and_flag(capsys: pytest.CaptureFixture[str]) -> None:

@@ -493,11 +493,13 @@ def test_a_refused_resume_leaves_every_byte_as_it_was() -> None:
 
 def test_each_start_is_noted() -> None:
     run_dir = made()
+    ended = Record.load(run_dir).fields["ended"]
     first = Record.load(run_dir).fields["sessions"]
     assert [session["step"] for session in first] == [0] and "argv" not in first[0]
     begin("resume=latest", "optim.lr=1")
     fields = Record.load(run_dir).fields
     assert [session["step"] for session in fields["sessions"]] == [0, 30]
+    assert fields["sessions"][0]["ended"] == ended is not None and "ended" not in fields["sessions"][1]
     assert fields["sessions"][1]["argv"] == ["resume=latest", "optim.lr=1"]
     assert fields["argv"] == list(WORDS)
 

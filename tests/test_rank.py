@@ -1,16 +1,18 @@
-"""One process of a run, before there is a step to end."""
+"""One process of a run: before there is a step to end, and what it says of an error."""
 
 from __future__ import annotations
 
-import logging
 import os
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from small_run import built
 
-from trainer_cli.rank import EarlySignals, Stopped, start_logging, terminal_level
+from trainer_cli.config.errors import UserError
+from trainer_cli.rank import in_a_line, print_results
+from trainer_cli.signals import EarlySignals, Stopped
 
 
 @pytest.fixture
@@ -53,57 +55,25 @@ def test_who_answered_before_answers_after() -> None:
     assert signal.getsignal(signal.SIGTERM) == before
 
 
-LEVELS = {"log_level": "passive", "log_level_replica": "warning", "log_on_each_node": True}
-
-
 @pytest.mark.parametrize(
-    ("args", "rank", "local_rank", "level"),
+    ("error", "line"),
     [
-        ({}, 0, 0, "INFO"),
-        ({}, 1, 1, "WARNING"),
-        ({}, 8, 0, "INFO"),
-        ({"log_on_each_node": False}, 8, 0, "WARNING"),
-        ({"log_on_each_node": False}, 0, 0, "INFO"),
-        ({"log_level": "critical"}, 0, 0, "CRITICAL"),
-        ({"log_level": "critical"}, 8, 0, "CRITICAL"),
-        ({"log_level_replica": "debug"}, 9, 1, "DEBUG"),
-        ({"log_level_replica": "passive"}, 9, 1, "WARNING"),
+        (UserError("no such file\nof all"), "no such file"),
+        (
+            RuntimeError("CUDA error: device-side assert\nCompile with TORCH_USE_CUDA_DSA"),
+            "RuntimeError: CUDA error: device-side assert",
+        ),
+        (KeyError("labels"), "KeyError: 'labels'"),
+        (AssertionError(), "AssertionError"),
     ],
+    ids=lambda value: type(value).__name__,
 )
-def test_each_process_says_what_its_level_asks_for(
-    args: Mapping[str, object], rank: int, local_rank: int, level: str
-) -> None:
-    assert terminal_level({**LEVELS, **args}, rank, local_rank) == level
+def test_an_error_in_a_line_is_its_first_with_its_kind(error: Exception, line: str) -> None:
+    assert in_a_line(error) == line
 
 
-@pytest.fixture
-def logger() -> Iterator[logging.Logger]:
-    log = logging.getLogger("trainer_cli")
-    before = log.handlers[:], log.level, log.propagate
-    yield log
-    log.handlers[:], log.propagate = before[0], before[2]
-    log.setLevel(before[1])
-
-
-def test_all_processes_write_one_log(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    logger: logging.Logger,
-) -> None:
-    for rank in (0, 1):
-        monkeypatch.setenv("RANK", str(rank))
-        monkeypatch.delenv("LOCAL_RANK", raising=False)
-        start_logging(tmp_path, LEVELS)
-        for level in ("debug", "info", "warning"):
-            getattr(logger, level)("%s of %d", level, rank)
-        for handler in logger.handlers:
-            handler.close()
-    assert capsys.readouterr().err.splitlines() == ["info of 0", "warning of 0", "[rank 1] warning of 1"]
-    lines = [line.split(" ", 2)[2] for line in (tmp_path / "train.log").read_text().splitlines()]
-    assert lines == [
-        "DEBUG debug of 0",
-        "INFO info of 0",
-        "WARNING warning of 0",
-        "WARNING [rank 1] warning of 1",
-    ]
+def test_the_numbers_at_the_end_can_be_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with built(tmp_path) as engine:
+        print_results(engine, {"train/seconds": 12345.6, "eval/loss": 0.12345})
+    out = capsys.readouterr().out
+    assert "│ 12,346 │" in out and "│ 0.1235 │" in out and f"model: {tmp_path / 'model'}" in out

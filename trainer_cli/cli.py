@@ -6,11 +6,11 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from traceback import print_exception
+from traceback import format_exception
 
 from trainer_cli import __version__
 from trainer_cli.config.errors import RunFailed, UserError
-from trainer_cli.config.secrets import hide_words
+from trainer_cli.config.secrets import hide_words, masked
 
 HELP = """\
 trainer-cli trains, evaluates and checkpoints PyTorch models from composed YAML.
@@ -38,7 +38,7 @@ Verbs on runs, each a directory or an id:
 Flags, anywhere on the line:
   -m, --multirun       a run for each value: optim.lr=1e-5,3e-5 args.seed=1,2,3
   --config-dir DIR     look for configs/ and recipes/ in DIR too
-  --json               verbs on runs, plan -m: print JSON
+  --json               runs, show RUN, compare, verify, plan -m: print JSON
   --sort KEY           runs: by a column or field; --sort=-KEY: greatest first
   --plot               runs RUN: its curves in the terminal
   --output FILE        report: where the page goes
@@ -84,9 +84,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()  # while a closed pipe can still be answered
         return code
     except UserError as error:
-        if traceback:
-            print_exception(error)
-        print(error.block(), file=sys.stderr)
+        way = "".join(format_exception(error)) if traceback else ""
+        print(masked(way + error.block()), file=sys.stderr)
         return 1 if isinstance(error, RunFailed) else 2
     except KeyboardInterrupt:
         return 130
@@ -150,23 +149,25 @@ def parse(arguments: Sequence[str]) -> CommandLine:
     elif not words and not arguments:
         line.verb = "welcome"
     line.words = words
-    for flag, verb in FLAG_OF.items():
-        if getattr(line, flag) and line.verb != verb:
-            raise UserError(f"--{flag} is a flag of {verb}", right=f"trainer-cli {verb} --{flag} …")
+    for flag, verbs in VERBS_OF.items():
+        if getattr(line, flag) and line.verb not in verbs:
+            right = f"trainer-cli {verbs[0]} --{flag} …"
+            raise UserError(f"--{flag} is a flag of {', '.join(verbs)}", right=right)
     if line.verb in ("run", "plan") or line.resume:
         refuse_bare_words(words)
     return line
 
 
-FLAG_OF = {
-    "resume": "verify",
-    "preflight": "plan",
-    "measure": "plan",
-    "sort": "runs",
-    "plot": "runs",
-    "output": "report",
+VERBS_OF = {
+    "json": ("runs", "show", "compare", "verify", "plan"),
+    "resume": ("verify",),
+    "preflight": ("plan",),
+    "measure": ("plan",),
+    "sort": ("runs",),
+    "plot": ("runs",),
+    "output": ("report",),
 }
-"""Flags that one verb alone has."""
+"""The verbs that have a flag, where not all do."""
 
 
 def refuse_bare_words(words: Sequence[str]) -> None:
@@ -210,6 +211,9 @@ def plan(line: CommandLine, _: Sequence[str]) -> int:
         from trainer_cli.sweep.plan import print_sweep_plan
 
         return print_sweep_plan(line.words, line.config_dirs, line.measure, line.json)
+    for flag in ("measure", "json"):
+        if getattr(line, flag):
+            raise UserError(f"--{flag} is a flag of plan -m", right=f"trainer-cli plan -m --{flag} …")
     from trainer_cli.plan import print_plan
 
     return print_plan(line.words, line.config_dirs, line.preflight, line.traceback)
@@ -230,6 +234,8 @@ def show(line: CommandLine, _: Sequence[str]) -> int:
 
     if len(line.words) == 1 and is_run(line.words[0]):
         print_run(line.words[0], line.json)
+    elif line.json:
+        raise UserError("show prints JSON of a run alone", right="trainer-cli show RUN --json")
     else:
         print_field(line.words, line.config_dirs)
     return 0

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
+from trainer_cli import durable
 from trainer_cli.signals import SIGNALS, answered_by
 
 
@@ -28,6 +29,9 @@ class Failure:
     exit_code: int
     message: str
 
+
+PARENT = "TRAINER_CLI_PARENT"
+"""The variable by which a process that is started here knows which one started it."""
 
 DAY = 24 * 60 * 60
 """In seconds."""
@@ -46,6 +50,7 @@ def launch(command: Sequence[str], num_processes: int, max_restarts: int, log_di
     # Without it a restarted rank may read the addresses of the dead generation (pytorch issue 135712).
     os.environ.setdefault("TORCH_DISABLE_SHARE_RDZV_TCP_STORE", "1")
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // num_processes)))
+    os.environ[PARENT] = str(os.getpid())
 
     from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, Std
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
@@ -86,20 +91,34 @@ def run_alone(command: Sequence[str], output: Path | None = None) -> int:
     What it prints is added to the file `output`; None: to the terminal. A signal that would end the wait is
     handed on: the process saves its work and ends, and the wait with it.
     """
-    with contextlib.nullcontext() if output is None else output.open("ab") as file:
-        process = subprocess.Popen([sys.executable, *command], stdout=file, stderr=file)
+    process: subprocess.Popen[bytes] | None = None
+    early: list[int] = []  # while the process was made
 
     def hand_on(number: int, _: FrameType | None) -> None:
-        process.send_signal(number)
+        if process is None:
+            early.append(number)
+        else:
+            process.send_signal(number)
 
     with answered_by(hand_on):
+        with contextlib.nullcontext() if output is None else output.open("ab") as file:
+            environment = {**os.environ, PARENT: str(os.getpid())}
+            process = subprocess.Popen([sys.executable, *command], stdout=file, stderr=file, env=environment)
+        for number in early:
+            process.send_signal(number)
         return process.wait()
 
 
 def first_failure(codes: Mapping[int, int], spoken: Sequence[Failure]) -> Failure:
-    """The failure that brought the others about, of exit codes and of what was said, the earliest first."""
+    """The failure that brought the others about, of exit codes and of what was said, the earliest first.
+
+    A process that left without a word did so by itself: what it makes others do they say, or are ended for.
+    One that answered a signal had it from the agent, which ends what is left after a failure.
+    """
+    have_spoken = {failure.rank for failure in spoken}
+    answers = [128 + number for number in SIGNALS]
     for rank, code in codes.items():
-        if -code in KILLED:
+        if -code in KILLED or (code > 0 and code not in answers and rank not in have_spoken):
             return Failure(rank, code, "")
     if spoken:
         return spoken[0]
@@ -120,7 +139,10 @@ def read_failures(log_dir: Path, run_id: str) -> list[Failure]:
 
 
 def record_failure(text: str, exit_code: int) -> None:
-    """Hand this rank's error to the agent that started it, in the agent's file format; no-op without one."""
+    """Hand this rank's error to the agent that started it, in the agent's file format; no-op without one.
+
+    Where the file cannot be written, say it here.
+    """
     path = os.environ.get("TORCHELASTIC_ERROR_FILE")
     if path is None:
         return
@@ -132,14 +154,20 @@ def record_failure(text: str, exit_code: int) -> None:
         "exit_code": exit_code,
     }
     details = {"message": {"message": text, "extraInfo": more}}
-    Path(path).write_text(json.dumps(details), encoding="utf-8")
+    try:
+        durable.write(Path(path), json.dumps(details))
+    except OSError:  # as where the disk is full, which the terminal is not on
+        print(text, file=sys.stderr)
 
 
 def die_with_parent() -> None:
-    """Have the kernel end this process when its parent ends, however that happens (Linux)."""
-    parent = os.getppid()
+    """Have the kernel end this process when its parent ends, however that happens (Linux).
+
+    Where its parent, the one that PARENT names, has ended before, it ends at once.
+    """
+    parent = int(os.environ.pop(PARENT, os.getppid()))
     if sys.platform == "linux":
         set_parent_death_signal = 1
         ctypes.CDLL(None, use_errno=True).prctl(set_parent_death_signal, signal.SIGKILL)
-    if os.getppid() != parent:  # it ended before the call
+    if os.getppid() != parent:
         os._exit(1)

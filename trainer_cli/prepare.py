@@ -248,7 +248,9 @@ def in_place(
             before[run_dir / git["diff"]] = None
             durable.write(run_dir / git["diff"], diff)
     dump(config, run_dir / CONFIG, f"run {record.fields['id']}: trainer-cli {' '.join(argv)}")
-    sessions = [*record.fields.get("sessions", ()), *fields["sessions"]][-SESSIONS:]
+    past = [*record.fields.get("sessions", ())]
+    past[-1:] = [{**last, "ended": record.fields.get("ended")} for last in past[-1:]]
+    sessions = [*past, *fields["sessions"]][-SESSIONS:]
     record.start(**{**fields, "git": git, "sessions": sessions})
     return Prepared(run_dir, config, fresh=False, before=before)
 

@@ -23,8 +23,10 @@ from trainer_cli.config.compose import load
 from trainer_cli.config.errors import DiskFull, Diverged, RunFailed, UserError
 from trainer_cli.config.secrets import masked
 from trainer_cli.launch import die_with_parent, record_failure
+from trainer_cli.logs import relayed, start_logging
 from trainer_cli.runs.console import console
 from trainer_cli.runs.record import CONFIG, Record
+from trainer_cli.runs.screen import short
 from trainer_cli.signals import ONE_SIGNAL, SIGNALS, EarlySignals, Stopped
 from trainer_cli.tracker.background import stuck
 
@@ -37,7 +39,8 @@ log = logging.getLogger("trainer_cli")
 def main() -> int:
     """`python -m trainer_cli.rank RUN_DIR [--traceback]`, as the launcher and sweeps start it."""
     die_with_parent()
-    return leave(execute(Path(sys.argv[1]), "--traceback" in sys.argv[2:]))
+    several = "RANK" in os.environ
+    return leave(execute(Path(sys.argv[1]), "--traceback" in sys.argv[2:], speaks_for_all=several))
 
 
 def leave(code: int) -> int:
@@ -54,8 +57,11 @@ def leave(code: int) -> int:
     return code
 
 
-def execute(run_dir: Path, show_traceback: bool) -> int:
-    """Carry out the run of this directory in this process; returns the exit code."""
+def execute(run_dir: Path, show_traceback: bool, speaks_for_all: bool = False) -> int:
+    """Carry out the run of this directory in this process; returns the exit code.
+
+    With `speaks_for_all` the main process shows what the others log, who have no terminal.
+    """
     record = Record.load(run_dir)
     is_main = os.environ.get("RANK", "0") == "0"
     early = EarlySignals()
@@ -65,7 +71,8 @@ def execute(run_dir: Path, show_traceback: bool) -> int:
         sys.path[:0] = [folder for folder in record.fields["project"] if folder not in sys.path]
         config = load(run_dir / CONFIG, folders=[Path(folder) for folder in record.fields["project"]])
         start_logging(run_dir, config["args"])
-        return carry_out(config, run_dir, ending, early)
+        with relayed(run_dir) if speaks_for_all and is_main else contextlib.nullcontext():
+            return carry_out(config, run_dir, ending, early)
     except Stopped as stopped:
         return ending.interrupted(stopped.number)
     except RunFailed as error:
@@ -79,7 +86,7 @@ def execute(run_dir: Path, show_traceback: bool) -> int:
             return ending.failed(full.block(), 1, error if show_traceback else None, cause=in_a_line(full))
         if early.came is not None:  # the error is what was left of the import that the signal broke off
             return ending.interrupted(early.came)
-        return ending.failed(f"the run failed: {error}", 1, error)
+        return ending.failed(f"the run failed: {error}", 1, error, cause=in_a_line(error))
     finally:
         early.unwatch()
 
@@ -243,8 +250,10 @@ class Ending:
         return code
 
 
-def in_a_line(error: UserError) -> str:
-    """An error in one line."""
+def in_a_line(error: Exception) -> str:
+    """An error in one line: of one that nobody foresaw its kind, too."""
+    if not isinstance(error, UserError):
+        return ": ".join([type(error).__name__, *str(error).strip().splitlines()[:1]])
     more = f" (and {len(error.problems) - 1} more)" if len(error.problems) > 1 else ""
     return error.problems[0].what.splitlines()[0] + more
 
@@ -253,61 +262,12 @@ def print_results(engine: Engine, results: Mapping[str, float]) -> None:
     """The table at the end of a run."""
     table = Table(title=f"step {engine.state.step}", title_justify="left", show_header=False)
     for name, value in results.items():
-        table.add_row(name, f"{value:.4g}")
+        table.add_row(name, short(value))
     out = console()
     if results:
         out.print(table)
     if "train" in engine.args.stages:
         out.print(f"model: {engine.run_dir / 'model'}", soft_wrap=True)
-
-
-class Masked(logging.Formatter):
-    """Lines without secrets."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        return masked(super().format(record))
-
-
-class Terminal(logging.Handler):
-    """Log lines on standard error, as it is at the moment: the live lines stand in front of it meanwhile."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        with contextlib.suppress(BrokenPipeError):
-            print(self.format(record), file=sys.stderr)
-
-
-class LogFile(logging.FileHandler):
-    """Lines in a file; what the disk has no room for is left out."""
-
-    def handleError(self, record: logging.LogRecord) -> None:
-        if not isinstance(sys.exc_info()[1], OSError):
-            super().handleError(record)
-
-
-def start_logging(run_dir: Path, args: Mapping[str, Any]) -> None:
-    """The main process writes everything to train.log, and what its level asks for to the terminal.
-
-    The others write what theirs asks for to both, with their rank before it. Where this program's launcher
-    started them, their terminal is a file below the run's `ranks`.
-    """
-    rank = int(os.environ.get("RANK", "0"))
-    level = terminal_level(args, rank, int(os.environ.get("LOCAL_RANK", rank)))
-    who = f"[rank {rank}] " if rank else ""
-    file = LogFile(run_dir / "train.log", encoding="utf-8")
-    file.setFormatter(Masked(f"%(asctime)s %(levelname)s {who}%(message)s"))
-    file.setLevel(level if rank else logging.DEBUG)
-    terminal = Terminal(level)
-    terminal.setFormatter(Masked(f"{who}%(message)s"))
-    log.setLevel(logging.DEBUG)
-    log.propagate = False
-    log.handlers[:] = [file, terminal]
-
-
-def terminal_level(args: Mapping[str, Any], rank: int, local_rank: int) -> str:
-    """The least level of what this process says on its terminal."""
-    speaks = (local_rank if args["log_on_each_node"] else rank) == 0
-    level = str(args["log_level"] if speaks else args["log_level_replica"])
-    return ("info" if speaks else "warning").upper() if level == "passive" else level.upper()
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -50,9 +51,9 @@ def execute(prepared: Prepared, traceback: bool) -> int:
 def carry_out(make: Callable[[], Prepared], traceback: bool) -> int:
     """Make a run ready, say what is to be said of it, and run it; returns the exit code."""
     early = EarlySignals()
-    early.watch()
     try:
         with early.held():  # a run's directory is made whole, or not at all
+            early.watch()
             prepared = make()
         for note in prepared.notes:
             print(note, file=sys.stderr)
@@ -80,11 +81,14 @@ def execute_under_launcher(
     key = f"trainer-cli/run/{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}"
     if os.environ["RANK"] != "0":
         run_dir = join().get(key).decode()
+        join().set(f"{key}/{os.environ['RANK']}", "read")
         return rank.leave(rank.execute(Path(run_dir), traceback) if run_dir else 0)
     prepared = prepare(overrides, config_dirs, argv)
     for note in prepared.notes:
         print(note, file=sys.stderr)
     join().set(key, "" if prepared.done else str(prepared.run_dir.resolve()))
+    if prepared.done:  # this process, which is about to end, may be the one that holds the store
+        join().wait([f"{key}/{number}" for number in range(1, int(os.environ["WORLD_SIZE"]))])
     return rank.leave(0 if prepared.done else execute(prepared, traceback))
 
 
@@ -97,8 +101,8 @@ def execute_ranks(run_dir: Path, strategy: Mapping[str, Any], traceback: bool) -
     command, count = rank_command(run_dir, traceback), process_count(strategy)
     try:
         failure = launch(command, count, strategy["max_restarts"], run_dir / "ranks")
-    except SignalException as stopped:
-        return 128 + int(stopped.sigval)
+    except SignalException as signalled:
+        return stopped(run_dir, int(signalled.sigval))
     if failure is None:
         return 0
     if failure.exit_code in [128 + number for number in SIGNALS]:
@@ -112,11 +116,12 @@ def execute_ranks(run_dir: Path, strategy: Mapping[str, Any], traceback: bool) -
 
 
 def stopped(run_dir: Path, number: int) -> int:
-    """A signal came before the run's process could answer it; the exit code."""
+    """A signal ended the run, which its own process may not have been able to answer; the exit code."""
     record = Record.load(run_dir)
     if record.fields["status"] == "running":
-        record.end("preempted")
-        print(f"{signal.Signals(number).name}: stopped before it began", file=sys.stderr)
+        print(f"{signal.Signals(number).name}: stopped before it could save", file=sys.stderr)
+        with contextlib.suppress(OSError):  # where the disk is full the record stays as it is
+            record.end("preempted")
     return 0 if record.fields["status"] == "finished" else 128 + number
 
 
@@ -124,8 +129,10 @@ def report_failure(run_dir: Path, text: str) -> None:
     """Say it and note it, for a process that could not."""
     print(text, file=sys.stderr)
     record = Record.load(run_dir)
-    if record.fields["status"] == "running":  # else the process has said it itself
-        record.end("failed", error=text.rstrip().splitlines()[-1])
+    # Else the main process has said it itself; one that the agent stopped on that account has not.
+    if record.fields["status"] in ("running", "preempted"):
+        with contextlib.suppress(OSError):
+            record.end("failed", error=text.rstrip().splitlines()[-1])
 
 
 def process_count(strategy: Mapping[str, Any]) -> int:

@@ -146,7 +146,10 @@ class Bench:
     ) -> Started:
         """`trainer-cli WORDS` with its runs below `outputs`."""
         folder = self.new("printed")
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", **extra}
+        # An edit of this repository's files meanwhile is no difference that the runs are to tell of.
+        outside = {"GIT_CEILING_DIRECTORIES": str(PROJECT.parent)}
+        threads = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+        environment = {**os.environ, **threads, **outside, **extra}
         with (folder / "stdout").open("wb") as out, (folder / "stderr").open("wb") as err:
             process = subprocess.Popen(
                 [sys.executable, *program, *words, f"args.output_dir={outputs}"],

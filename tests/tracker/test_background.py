@@ -115,6 +115,20 @@ def test_one_that_hangs_while_training_is_said_then(caplog: pytest.LogCaptureFix
     behind.close()
 
 
+@pytest.mark.parametrize(("timeout", "said"), [(0.3, ["waiting for tracker mine, 0.3 s at most"]), (0.1, [])])
+def test_a_wait_that_takes_long_is_spoken_of(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, timeout: float, said: list[str]
+) -> None:
+    monkeypatch.setattr(background, "PATIENCE", 0.2)
+    tracker = Kept("close", "hang", timeout=timeout)
+    behind = Background("mine", tracker)
+    behind.start(Path(), 0, 0)
+    with caplog.at_level(logging.INFO):
+        behind.close()
+    tracker.go_on.set()
+    assert caplog.messages == [*said, "tracker mine did not end in time; metrics.jsonl has its rows"]
+
+
 def test_rows_that_wait_do_not_fill_the_memory(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

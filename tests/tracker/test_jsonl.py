@@ -6,6 +6,8 @@ import json
 import math
 from pathlib import Path
 
+import pytest
+
 from trainer_cli.tracker.jsonl import FILE, JsonLines, read
 
 
@@ -81,3 +83,10 @@ def test_numbers_keep_all_their_digits(tmp_path: Path) -> None:
 
 def test_without_a_file_there_are_no_rows(tmp_path: Path) -> None:
     assert read(tmp_path / FILE) == []
+
+
+def test_what_is_no_row_is_left_out_with_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / FILE
+    path.write_bytes(b'{"step": 1}\n{"step": 2, "tr\n[3]\n{"loss": 4}\n\xff\xfe\x00\n{"step": 5}\n{"step": 6')
+    assert read(path) == [{"step": 1}, {"step": 5}]
+    assert f"{path} is damaged: 2 of its 6 rows are left" in caplog.text

@@ -97,7 +97,7 @@ class Shell:
             env=self.environment(**extra),
             capture_output=True,
             text=True,
-            timeout=280,
+            timeout=800,  # pytest's own, a test's, is the one that counts
         )
         return Ended(ended.returncode, ended.stdout, ended.stderr)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import sys
 from pathlib import Path
@@ -128,6 +129,30 @@ def test_every_row_is_evaluated_and_predicted_once(project, alone):
     assert [row["prediction"] for row in first] == [row["prediction"] for row in second]
 
 
+SPEAKS = """\
+import logging
+
+from trainer_cli.callbacks import Callback
+
+
+class Speaks(Callback):
+    def on_step_end(self, engine):
+        logging.getLogger("trainer_cli").warning("step %d\\nof %d", engine.state.step, engine.strategy.rank)
+"""
+
+
+@pytest.mark.parametrize("program", [None, TORCHRUN], ids=["own launcher", "torchrun"])
+def test_what_each_process_logs_is_on_the_terminal_once(shell, project_folder, program):
+    shutil.copytree(project_folder, shell.folder, dirs_exist_ok=True)
+    (shell.folder / "speaks.py").write_text(SPEAKS)
+    words = [*RUN, *DDP, "args.max_steps=2", "+callbacks.speaks._target_=speaks.Speaks"]
+    ended = shell.start(*words, program=program).end()
+    assert ended.code == 0, ended.text
+    lines = re.findall(r"^(?:\[rank \d\] )?step \d\nof \d$", ended.err, re.MULTILINE)
+    assert sorted(lines) == ["[rank 1] step 1\nof 1", "[rank 1] step 2\nof 1", "step 1\nof 0", "step 2\nof 0"]
+    assert ended.err.count("\nof ") == 4
+
+
 def test_torchrun_starts_the_same_run(project, alone):
     ended = project.start(*RUN, *DDP, program=TORCHRUN).end()
     assert ended.code == 0, ended.text
@@ -192,6 +217,31 @@ def test_an_exception_in_one_rank_is_shown_once(shell):
     assert "while reading rows [50, 51, 52" in ended.err
     assert shell.record()["status"] == "failed"
     assert not started.processes()
+
+
+UNEVEN = """\
+import os
+import time
+
+from trainer_cli.callbacks import Callback
+
+
+class Uneven(Callback):
+    def __init__(self):
+        if os.environ["RANK"] == "1":
+            raise RuntimeError("no such thing")
+        time.sleep(60)
+"""
+
+
+def test_an_exception_in_one_rank_is_shown_where_the_main_one_has_not_begun(shell, project_folder):
+    shutil.copytree(project_folder, shell.folder, dirs_exist_ok=True)
+    (shell.folder / "uneven.py").write_text(UNEVEN)
+    ended = shell.start(*RUN, *DDP, "+callbacks.uneven._target_=uneven.Uneven").end()
+    assert ended.code == 1, ended.text
+    assert ended.err.count("the run failed: ") == 1 and "no such thing" in ended.err
+    record = shell.record()
+    assert record["status"] == "failed" and "no such thing" in record["error"]
 
 
 @pytest.fixture

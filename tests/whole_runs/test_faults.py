@@ -44,7 +44,7 @@ def trials(bench: Bench, part: Part, numbers: Sequence[int]) -> None:
 
 
 def test_killed_runs_end_as_if_nothing_had_been(bench):
-    trials(bench, kills.PART, chosen(SEED, kills.PART, 4))
+    trials(bench, kills.PART, chosen(SEED, kills.PART, 3))
 
 
 def test_every_kind_of_damage_is_found(bench):
@@ -52,13 +52,13 @@ def test_every_kind_of_damage_is_found(bench):
 
 
 def test_damaged_runs_go_on_from_what_is_whole_or_are_refused(bench):
-    kinds = list(damage.SCOPES)
-    first = 3 + SEED % 3 * len(kinds)
-    trials(bench, damage.PART, range(first, first + len(kinds)))
+    """Every other scope of what is damaged."""
+    first = 3 + SEED % 3 * len(damage.SCOPES)
+    trials(bench, damage.PART, range(first + SEED // 3 % 2, first + len(damage.SCOPES), 2))
 
 
 def test_stopped_runs_end_as_if_nothing_had_been(bench):
-    trials(bench, signals.PART, chosen(SEED, signals.PART, 3))
+    trials(bench, signals.PART, chosen(SEED, signals.PART, 2))
 
 
 def test_killed_sweeps_train_no_job_twice_and_come_to_the_same(bench):
@@ -66,7 +66,7 @@ def test_killed_sweeps_train_no_job_twice_and_come_to_the_same(bench):
 
 
 def test_full_disks_lose_nothing():
-    command = [sys.executable, "-m", "tests.faults", "full-disk", "--number", "4", "--seed", str(SEED)]
+    command = [sys.executable, "-m", "tests.faults", "full-disk", "--number", "3", "--seed", str(SEED)]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
     print(done.stdout)
     if "full-disk is left out" in done.stdout:

@@ -91,6 +91,7 @@ def test_files_in_the_layout_of_glue(shell, folder):
     assert [row["index"] for row in shell.predictions()] == [0, 1]
 
 
+@pytest.mark.timeout(900)
 def test_the_recipe_as_it_is_reaches_its_accuracy(shell):
     shell.run("+recipe=glue")
     assert shell.rows()[-1]["eval/accuracy"] >= 0.95

@@ -107,5 +107,5 @@ def test_no_verb_shows_it(project):
     for verb in ("plan", "show"):
         shown = project(verb, *WORDS, f"+{KEY}={SECRET}")
         assert shown.code == 0 and SECRET not in shown.text, shown.text
-    refused = project(*WORDS, f"+{KEY}={SECRET}", "args.max_stepz=3", "+callbacks.up.api_kez=1")
+    refused = project(*WORDS, f"+{KEY}={SECRET}", "args.max_stepz=3", f"+callbacks.up.api_kez={SECRET}")
     assert refused.code == 2 and SECRET not in refused.text

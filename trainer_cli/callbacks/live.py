@@ -199,7 +199,7 @@ class RunView:
             return
         yield words(at.name, 0)
         if (batches := at.batches) is None:
-            yield words(f"{at.done:,} batches", 1)
+            yield words(f"{at.done:,} {'batch' if at.done == 1 else 'batches'}", 1)
         else:
             yield Piece(lambda width: bar(at.done, batches, width), 10, 30, 3, "  ")
             yield words(f"{at.done:,}/{batches:,}", 1, before="  ")

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rich.text import Text
+
 from trainer_cli.callbacks.base import Callback
 from trainer_cli.callbacks.live import RunView
 from trainer_cli.callbacks.throughput import Clock, count_tokens
@@ -105,7 +107,7 @@ class Progress(Callback):
     def print_header(self, engine: Engine) -> None:
         """What runs, on what, and where it goes."""
         for name, text in {**engine.summary, "run": str(engine.run_dir)}.items():
-            self.console.print(f"[bold]{name:>8}[/bold]  {text}", soft_wrap=True)
+            self.console.print(Text.assemble((f"{name:>8}", "bold"), "  ", text), soft_wrap=True)
 
     def look(self, engine: Engine) -> RunView | None:
         """What there is to see of the run; None in a process without a terminal of its own."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from typing import TextIO
@@ -31,7 +32,13 @@ def silence(stream: TextIO) -> None:
 
 
 def console() -> Console:
-    """Standard output; a pipe or file, which has no width and no cursor, is taken to be wide."""
+    """Standard output; a pipe or file, which has no width and no cursor, is taken to be wide.
+
+    Text is printed as it is: a path or a list has square brackets too, and `:key:` is no emoji.
+    """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a run does not end for a character that a terminal lacks
     if sys.stdout.isatty():
-        return Patient(highlight=False)
-    return Patient(highlight=False, width=WIDTH_OF_A_PIPE, force_interactive=False)
+        return Patient(markup=False, emoji=False, highlight=False)
+    wide = WIDTH_OF_A_PIPE
+    return Patient(markup=False, emoji=False, highlight=False, width=wide, force_interactive=False)

@@ -24,6 +24,9 @@ MOST_FAILURES = 10
 GRACE = 5.0
 """Seconds that the end of a run waits at most after a signal: whoever sent it does not wait for long."""
 
+PATIENCE = 2.0
+"""Seconds of the wait for a tracker that are not spoken of."""
+
 _stuck: set[str] = set()
 
 
@@ -75,7 +78,10 @@ class Background(Tracker):
         self.calls.put(("close", lambda: self.tracker.close(status)))
         seconds = min(self.timeout, GRACE) if status == "preempted" else self.timeout
         with contextlib.suppress(KeyboardInterrupt):  # the run is over: a signal ends the wait alone
-            self.thread.join(seconds)
+            self.thread.join(min(seconds, PATIENCE))
+            if self.thread.is_alive() and seconds > PATIENCE:
+                log.info("waiting for tracker %s, %g s at most", self.name, seconds)
+                self.thread.join(seconds - PATIENCE)
         if self.thread.is_alive():
             _stuck.add(self.name)
             self._warn(f"tracker {self.name} did not end in time; metrics.jsonl has its rows")

@@ -68,13 +68,7 @@ class JsonLines(Tracker):
 
 def looks_whole(line: bytes) -> bool:
     """Whether it is a row from its first byte to its last."""
-    if not (line.startswith(b'{"step": ') and line.endswith(b"}\n")):
-        return False
-    try:
-        json.loads(line)
-    except ValueError:
-        return False
-    return True
+    return line.endswith(b"}\n") and as_row(line) is not None
 
 
 def append(path: Path, lines: bytes) -> bool:
@@ -92,16 +86,35 @@ def append(path: Path, lines: bytes) -> bool:
 
 
 def plain(value: Any) -> Any:
-    """The value as JSON has it: NaN and infinities, which JSON lacks, by name."""
+    """The value as JSON has it: NaN and infinities, which JSON lacks, by name, in what it holds too."""
+    if isinstance(value, Mapping):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def read(path: Path) -> list[dict[str, Any]]:
-    """The rows of a metrics.jsonl; none if there is no file; a last line cut off by a crash is left out."""
+    """The rows of a metrics.jsonl; none if there is no file; a last line cut off by a crash is left out.
+
+    What else is no row is left out with a warning.
+    """
     if not path.exists():
         return []
-    lines = path.read_text(encoding="utf-8").split("\n")
-    return [json.loads(line) for line in lines[:-1] if line]
+    lines = [line for line in path.read_text(encoding="utf-8", errors="replace").split("\n")[:-1] if line]
+    rows = [row for line in lines if (row := as_row(line)) is not None]
+    if len(rows) < len(lines):
+        log.warning("%s is damaged: %d of its %d rows are left", path, len(rows), len(lines))
+    return rows
+
+
+def as_row(line: str | bytes) -> dict[str, Any] | None:
+    """The row that a line is."""
+    try:
+        row = json.loads(line)
+    except ValueError:
+        return None
+    return row if isinstance(row, dict) and isinstance(row.get("step"), int) else None
 
 
 def kept_rows(run_dir: Path, rows: int) -> list[dict[str, Any]]:

@@ -68,7 +68,8 @@ class Run:
             return self.run_dir
         root = Path(str(self.config.get("args.output_dir", "."))).resolve()
         parents = self.run_dir.resolve().parents
-        return root if root in parents else parents[1]  # it was moved, or goes on from another folder
+        # If not, it was moved, or goes on from another folder: a job has its sweep's directory in between.
+        return root if root in parents else parents[2 if self.group else 1]
 
 
 def flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -1,0 +1,160 @@
+"""What stands in a file's place when writing it is broken off, by whatever and wherever."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from trainer_cli import durable
+
+OLD, NEW = "the old text\n" * 9, "the new text, which is longer than a buffer\n" * 999
+PLACES = 60
+"""More than there are calls of C functions in a write."""
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """A file that was written before, alone in its folder."""
+    path = tmp_path / "folder" / "run.json"
+    path.parent.mkdir()
+    durable.write(path, OLD)
+    return path
+
+
+def names(path: Path) -> list[str]:
+    return sorted(entry.name for entry in path.parent.iterdir())
+
+
+def broken_off(path: Path, place: int, how: Callable[[], Any]) -> bool:
+    """Write the new text, with `how` called in front of so many-th call of a C function; whether it was."""
+    calls = 0
+
+    def look(_: Any, event: str, __: Any) -> None:
+        nonlocal calls
+        if event == "c_call":
+            calls += 1
+            if calls == place:
+                sys.setprofile(None)
+                how()
+
+    sys.setprofile(look)
+    try:
+        durable.write(path, NEW)
+    finally:
+        sys.setprofile(None)
+    return calls >= place
+
+
+def test_a_kill_anywhere_leaves_the_old_text_or_the_new_one(path: Path) -> None:
+    found = []
+    for place in range(1, PLACES):
+        durable.write(path, OLD)  # in spite of what the kill before has left
+        pid = os.fork()
+        if pid == 0:
+            broken_off(path, place, lambda: os.kill(os.getpid(), signal.SIGKILL))
+            os._exit(0)
+        killed = os.WIFSIGNALED(os.waitpid(pid, 0)[1])
+        text = path.read_text()
+        assert text in (OLD, NEW), place
+        found.append((killed, text == NEW))
+        if not killed:
+            break
+    assert found[0] == (True, False) and (False, True) in found
+    # Nothing of a kill is in the way of the next write, or in its text.
+    durable.write(path, "short")
+    assert path.read_text() == "short" and names(path) == ["run.json"]
+
+
+@pytest.mark.filterwarnings("ignore:Exception ignored in")  # a file that was open at that moment
+def test_an_interruption_anywhere_leaves_no_other_file(path: Path) -> None:
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    came = []
+    for place in range(1, PLACES):
+        durable.write(path, OLD)
+        try:
+            if not broken_off(path, place, interrupt):
+                break
+        except KeyboardInterrupt:
+            came.append(path.read_text())
+        assert names(path) == ["run.json"], place
+    assert set(came) <= {OLD, NEW} and OLD in came
+    assert path.read_text() == NEW
+
+
+def test_all_of_it_is_on_the_disk_before_it_has_its_name(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    on_disk: dict[int, int] = {}
+    renamed = []
+    fsync, replace = os.fsync, os.replace
+
+    def note_sync(descriptor: int) -> None:
+        fsync(descriptor)
+        found = os.fstat(descriptor)
+        on_disk[found.st_ino] = found.st_size
+
+    def note_rename(source: Path, target: Path) -> None:
+        found = source.stat()
+        renamed.append((target, found.st_size, on_disk.get(found.st_ino)))
+        replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", note_sync)
+    monkeypatch.setattr(os, "replace", note_rename)
+    durable.write(path, NEW)
+    assert renamed == [(path, len(NEW), len(NEW))]
+
+
+@pytest.fixture
+def no_room() -> Iterator[None]:
+    """Files of this process may be no longer than some kilobytes."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (5000, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_where_there_is_no_room_the_old_text_stays(path: Path, no_room: None) -> None:
+    with pytest.raises(OSError, match="File too large"):
+        durable.write(path, NEW)
+    assert path.read_text() == OLD and names(path) == ["run.json"]
+
+
+def test_a_text_that_is_no_text_is_refused_whole(path: Path) -> None:
+    with pytest.raises(UnicodeEncodeError):
+        durable.write(path, NEW + "\ud800")
+    assert path.read_text() == OLD and names(path) == ["run.json"]
+
+
+def test_a_folder_in_its_place_or_none_to_be_in_is_said(path: Path) -> None:
+    (path.parent / "taken").mkdir()
+    with pytest.raises(IsADirectoryError):
+        durable.write(path.parent / "taken", NEW)
+    with pytest.raises(FileNotFoundError):
+        durable.write(path.parent / "missing" / "run.json", NEW)
+    assert names(path) == ["run.json", "taken"]
+
+
+def test_every_byte_is_kept(path: Path) -> None:
+    text = b"no utf-8 \xff\xfe, \r\n of another system, \xe2\x82\xac".decode(errors="surrogateescape")
+    durable.write(path, text)
+    assert path.read_bytes() == text.encode(errors="surrogateescape")
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o664, 0o444])
+def test_who_may_read_a_file_may_read_the_next_text_and_no_one_else(path: Path, mode: int) -> None:
+    path.chmod(mode)
+    durable.write(path, NEW)
+    assert path.stat().st_mode & 0o777 == mode and path.read_text() == NEW
+
+
+def test_a_new_file_is_as_open_as_any_other(tmp_path: Path) -> None:
+    durable.write(tmp_path / "durable", NEW)
+    (tmp_path / "plain").write_text(NEW)
+    assert (tmp_path / "durable").stat().st_mode == (tmp_path / "plain").stat().st_mode
