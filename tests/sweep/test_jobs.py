@@ -79,6 +79,9 @@ def test_axes_of_a_recipe_are_overridden_by_those_of_the_command_line(asked: Ask
     assert len(asked(params).jobs) == 4
     jobs = asked(params, "optim.lr=3e-5,4e-5,5e-5")
     assert [job.values["optim.lr"] for job in jobs.jobs[::2]] == [3e-5, 4e-5, 5e-5]
+    jobs = asked(params, "optim.lr=7e-5")
+    assert [job.values for job in jobs.jobs] == [{"args.seed": 1}, {"args.seed": 2}]
+    assert {job.composition.config["optim"]["lr"] for job in jobs.jobs} == {7e-5}
 
 
 def test_a_group_that_is_swept_over_is_called_by_its_options(asked: Asked) -> None:
@@ -122,6 +125,16 @@ def test_an_optuna_search_has_no_jobs_yet_and_later_ones_have_numbers_of_their_o
             "sweep.zip is for a grid",
         ),
         (("optim.lr=1,2", "sweep.jobs=0"), "sweep.jobs is 0"),
+        (("optim.lr=1,2", "sweep.zip=[optim.lr]"), "sweep.zip is [optim.lr]"),
+        (("optim.lr=1,2", "sweep.zip=[[optim.lr],[optim.lr]]"), "sweep.zip names optim.lr more than once"),
+        (("optim.lr=1,2", "sweep.search=random", "sweep.trials=few"), "sweep.trials is few"),
+        (("optim.lr=1,2", "sweep.name=[a]"), "sweep.name is [a]"),
+        (("optim.lr=1,2", "sweep.params=null"), "sweep.params is null"),
+        (("optim.lr=1,2", "~sweep.params"), "sweep.params is missing"),
+        (("optim.lr=1,2", "~sweep"), "sweep is missing"),
+        (("optim.lr=1,2", "run.name=[a]"), "run.name is [a]"),
+        (("optim.lr=1,2", "sweep.jobs=1,2"), "sweep.jobs cannot be swept over"),
+        (("sweep.params={run.name: 'a,b'}",), "run.name cannot be swept over"),
         (("optim.lr=1,2", "sweep.jos=2"), "sweep.jos"),
     ],
 )
@@ -131,6 +144,19 @@ def test_what_is_wrong_is_said_of_the_job_that_it_is_of(
     with pytest.raises(UserError) as caught:
         asked(*words)
     assert says in caught.value.block()
+
+
+def test_what_is_wrong_without_an_axis_is_said_of_no_job(asked: Asked) -> None:
+    with pytest.raises(UserError) as caught:
+        asked("optim.lr=abc")
+    assert caught.value.problems[0].what == "optim.lr is abc"
+
+
+def test_what_comes_to_the_same_is_said_and_of_many_how_many_more(asked: Asked) -> None:
+    assert list(asked("optim.lr=1e-5,3e-5,0.00001").repeated()) == ["optim.lr=1e-05 is job 1 again"]
+    *named, more = asked("optim.lr=1e-5" + ",1e-5" * 12).repeated()
+    assert len(named) == 10
+    assert more == "and 2 more are jobs that there are already"
 
 
 def test_a_damaged_record_is_said_and_not_written_over(asked: Asked) -> None:

@@ -11,13 +11,11 @@ from typing import Any
 import pytest
 import small_run
 
-from trainer_cli.config.compose import compose
 from trainer_cli.config.errors import RunFailed, UserError
 from trainer_cli.sweep import plan as module
 from trainer_cli.sweep import sizes
 from trainer_cli.sweep.jobs import jobs_of
 from trainer_cli.sweep.plan import makespan, print_sweep_plan
-from trainer_cli.sweep.sizes import evaluations, kind
 
 
 class Planner:
@@ -90,30 +88,6 @@ def test_one_job_of_each_kind_is_built(planner: Planner, monkeypatch: pytest.Mon
     assert len(built) == 3
 
 
-@pytest.mark.parametrize(
-    ("change", "same"),
-    [
-        ("optim.weight_decay=0.5", True),
-        ("optim.betas=[0.5,0.6]", True),
-        ("args.seed=3", True),
-        ("args.max_grad_norm=3", True),
-        ("run.name=other", True),
-        ("sweep.jobs=2", True),
-        ("tracker=tensorboard", True),
-        ("optim=sgd", False),
-        ("model.hidden_features=[7]", False),
-        ("args.per_device_train_batch_size=4", False),
-        ("args.max_steps=3", False),
-        ("data.train.size=9", False),
-        ("args.precision=bf16", False),
-    ],
-)
-def test_jobs_are_of_a_kind_where_they_differ_by_rates_alone(change: str, same: bool) -> None:
-    before = compose(small_run.OVERRIDES).config
-    after = compose([*small_run.OVERRIDES, change]).config
-    assert (kind(before) == kind(after)) == same
-
-
 def test_what_is_done_is_left_out_and_tells_how_long_the_rest_takes(planner: Planner) -> None:
     words = ["optim.lr=0.1,0.2,0.3,0.4,0.5", "args.save_strategy=no"]
     halfway = {"status": "preempted", "step": 3, "total_steps": 12}
@@ -151,27 +125,6 @@ def test_a_measurement_gives_the_time_of_each_job(planner: Planner) -> None:
     assert seconds[1] > seconds[0]
     assert plan["left"]["seconds"] == pytest.approx(sum(seconds))
     assert planner.text("optim.lr=0.1,0.2", measure=True)[-1].endswith("by a few updates of each kind of job")
-
-
-@pytest.mark.parametrize(
-    ("words", "count"),
-    [
-        (["args.eval_strategy=no"], 1),
-        (["args.eval_strategy=epoch"], 2),
-        (["args.eval_strategy=epoch", "args.num_train_epochs=1.5"], 2),
-        (["args.eval_strategy=steps", "args.eval_steps=5"], 3),
-        (["args.eval_strategy=steps", "args.eval_steps=4"], 3),
-        (["args.eval_strategy=steps", "args.eval_steps=5", "args.stages=[train]"], 2),
-        (["args.eval_strategy=steps", "args.eval_steps=0.5", "args.eval_on_start=true"], 3),
-        (["args.stages=[eval]"], 1),
-        (["args.eval_strategy=no", "args.stages=[train]"], 0),
-    ],
-)
-def test_evaluations_are_counted_as_the_run_makes_them(tmp_path: Path, words: list[str], count: int) -> None:
-    engine = small_run.run(tmp_path, *words)
-    rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
-    assert sum("eval/loss" in row for row in rows) == count
-    assert evaluations(engine, engine.total_steps) == count
 
 
 def test_many_jobs_are_counted_and_not_listed(planner: Planner) -> None:
@@ -216,6 +169,11 @@ def test_an_error_that_all_jobs_share_is_said_once(planner: Planner) -> None:
         planner.json("args.max_steps=1,2", "args.metric_for_best_model=acuracy")
     assert raised.value.block().count("acuracy") == 1
     assert "(job" not in raised.value.block()
+
+
+def test_a_launcher_that_there_is_not_is_said_by_the_plan(planner: Planner) -> None:
+    with pytest.raises(UserError, match="hydra/launcher=joblibb"):
+        planner.text("optim.lr=0.1,0.2", "hydra/launcher=joblibb")
 
 
 def test_what_only_torch_refuses_is_named_too(planner: Planner) -> None:

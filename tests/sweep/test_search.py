@@ -16,8 +16,7 @@ import pytest
 from trainer_cli.config.errors import UserError
 from trainer_cli.config.overrides import axis_values, parse
 from trainer_cli.config.schema import Sweep
-from trainer_cli.runs import journal
-from trainer_cli.runs.journal import FILE, Lock, trials_of
+from trainer_cli.runs.journal import FILE, trials_of
 from trainer_cli.sweep.search import Study, Suggestion
 from trainer_cli.sweep.space import Axis, axis, draw
 
@@ -282,48 +281,6 @@ def test_half_a_line_of_a_killed_process_is_dropped(tmp_path: Path) -> None:
         study = Study(tmp_path / "torn", axes(), settings(trials=6))
         study.tell(suggestion, outcome(suggestion))
     assert asked == whole
-
-
-def test_a_process_that_keeps_the_lock_is_not_waited_for_for_ever(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(journal, "PATIENCE", 0.1)
-    study, suggestion = one_trial(tmp_path)
-    other = Lock(study.path)
-    other.acquire()
-    with pytest.raises(TimeoutError, match="another process has held"):
-        study.tell(suggestion, finished(1.0))
-    other.release()
-    study.tell(suggestion, finished(1.0))
-
-
-HELD = """
-import sys, time
-from pathlib import Path
-from trainer_cli.runs.journal import Lock
-lock = Lock(Path(sys.argv[1]))
-lock.acquire()
-lock.file.seek(0, 2)
-lock.file.write(b'{"op_code":')
-lock.file.flush()
-print("held", flush=True)
-time.sleep(60)
-"""
-
-
-@pytest.mark.slow
-def test_a_kill_leaves_no_lock(tmp_path: Path) -> None:
-    study, suggestion = one_trial(tmp_path)
-    command = [sys.executable, "-c", HELD, str(study.path)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None and process.stdout.readline() == b"held\n"
-        process.send_signal(signal.SIGKILL)
-    start = time.monotonic()
-    following = Study(tmp_path, axes(), settings())
-    assert following.unfinished() == [suggestion]
-    following.tell(suggestion, finished(1.0))
-    assert following.ask() is not None
-    assert time.monotonic() - start < 5
 
 
 ENDLESS = """

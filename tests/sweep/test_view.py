@@ -64,7 +64,12 @@ def sweep(tmp_path: Path) -> list[JobState]:
 def view_of(interactive: bool = False, total: int = 0) -> tuple[View, io.StringIO]:
     view, file = View(total), io.StringIO()
     view.console = Console(
-        file=file, width=200, force_interactive=interactive, force_terminal=interactive, highlight=False
+        markup=False,
+        file=file,
+        width=200,
+        force_interactive=interactive,
+        force_terminal=interactive,
+        highlight=False,
     )
     return view, file
 

@@ -11,10 +11,12 @@ from typing import Any
 
 from trainer_cli.config.compose import Axes, Composition, axes, compose
 from trainer_cli.config.errors import UserError
+from trainer_cli.config.overrides import where
 from trainer_cli.config.places import is_group
 from trainer_cli.config.schema import Sweep
 from trainer_cli.plan import value_at
 from trainer_cli.prepare import begin_job, go_on_with_job
+from trainer_cli.runs.ranking import label
 from trainer_cli.runs.record import identity
 from trainer_cli.runs.sweeps import FILE, Entry, SweepRecord
 from trainer_cli.sweep.search import Study
@@ -23,6 +25,12 @@ from trainer_cli.sweep.space import Axis, axis, corners, draw
 LAUNCHER = re.compile(r"\+?hydra([/.]launcher)")
 SETTINGS = re.compile(r"\+*(sweep\.|args\.output_dir=|args\.log_level|run\.name=|checkpoint[.=]|tracker[.=])")
 """What has no part in what a sweep's jobs come to, and so none in its name."""
+
+SHARED = ("sweep", "run", "resume", "args.output_dir")
+"""Keys, inner ones included, of which all jobs have one value."""
+
+MOST_DUPLICATES = 10
+"""Combinations that are named one by one where they are a job that there is already."""
 
 OPTUNA = ("tpe", "gp", "cma_es", "qmc")
 
@@ -93,6 +101,13 @@ class Jobs:
         """Optuna's study of it."""
         return Study(self.sweep_dir, search_axes(self.axes), self.settings)
 
+    def repeated(self) -> Iterator[str]:
+        """What came to a job that was there already, a line each."""
+        for values, number in self.duplicates[:MOST_DUPLICATES]:
+            yield f"{label(values)} is job {number} again"
+        if len(self.duplicates) > MOST_DUPLICATES:
+            yield f"and {len(self.duplicates) - MOST_DUPLICATES} more are jobs that there are already"
+
     def add(
         self, words: Iterable[Sequence[str]], change: Callable[[dict[str, Any]], None] | None = None
     ) -> list[Job]:
@@ -151,7 +166,7 @@ class Jobs:
         if record is not None:
             return go_on_with_job(record, job.composition, self.config_dirs, argv).run_dir
         sweep = {"name": self.sweep_dir.name, "number": job.number, "values": job.values}
-        run_dir = self.sweep_dir / job.entry.directory
+        run_dir = self.record.run_dir(job.entry)
         begin_job(job.composition, run_dir, argv, job.words, sweep=sweep, **now_is)
         return run_dir
 
@@ -170,16 +185,23 @@ def jobs_of(overrides: Sequence[str], config_dirs: Sequence[str]) -> Jobs:
     """What a command asks for, composed and checked as a whole; writes nothing; raises UserError."""
     launcher = [word for word in overrides if LAUNCHER.match(word)]
     words = [word for word in overrides if word not in launcher]
-    first = first_of(axes(words, config_dirs=config_dirs), config_dirs)
+    given = axes(words, config_dirs=config_dirs)
+    first = first_of(given, config_dirs)
+    if wrong := [problem for problem in first.problems if is_shared(problem.key)]:
+        raise UserError.many(wrong)
     if first.config["resume"] is not None:
         raise UserError(
             "resume does not go with -m",
             right="the same command goes on with a sweep: what is done is kept, what is half done resumed",
         )
     settings = Sweep(**first.config["sweep"])
-    own = {item.key_or_group for item in axes(words, config_dirs=config_dirs).swept}
-    more = [f"{key}={listed(value)}" for key, value in settings.params.items() if key not in own]
+    own = {item.key_or_group for item in given.parsed}
+    more = [f"{key}={listed(value)}" for key, value in settings.params.items() if key.lstrip("+") not in own]
     asked = axes([*words, *more], config_dirs=config_dirs)
+    for item in asked.swept:
+        if is_shared(item.key_or_group):
+            what = f"{item.key_or_group} cannot be swept over: all jobs of a sweep share it"
+            raise UserError(what, where(item), "a command for each value is a sweep for each")
     config = first.config
     folder = Path(config["args"]["output_dir"])
     folder /= config["run"]["name"] or first.choices.get("recipe", "run").replace(",", "-")
@@ -211,6 +233,11 @@ def jobs_of(overrides: Sequence[str], config_dirs: Sequence[str]) -> Jobs:
     return result
 
 
+def is_shared(key: str) -> bool:
+    """Whether all jobs have one value of this key."""
+    return any(key == shared or key.startswith(f"{shared}.") for shared in SHARED)
+
+
 def first_of(asked: Axes, config_dirs: Sequence[str]) -> Composition:
     """The composition of the first value of each axis, an interval's lower end, for what all jobs share."""
     words = corners(search_axes(asked))
@@ -228,8 +255,10 @@ def composed(
         except UserError as error:
             if number == 1 and len(listed) > 1 and fails_alike(listed[1], error, config_dirs):
                 raise
-            label = " ".join(f"{key}={value}" for key, value in typed_values(words, keys))
-            raise of_job(error, label) from error
+            called = " ".join(f"{key}={value}" for key, value in typed_values(words, keys))
+            if not called:
+                raise
+            raise of_job(error, called) from error
 
 
 def fails_alike(words: Sequence[str], error: UserError, config_dirs: Sequence[str]) -> bool:
@@ -241,9 +270,9 @@ def fails_alike(words: Sequence[str], error: UserError, config_dirs: Sequence[st
     return False
 
 
-def of_job(error: UserError, label: str) -> UserError:
+def of_job(error: UserError, called: str) -> UserError:
     """The error, with the job that it is of."""
-    problems = [replace(problem, what=f"{problem.what} (job {label})") for problem in error.problems]
+    problems = [replace(problem, what=f"{problem.what} (job {called})") for problem in error.problems]
     return UserError.many(problems)
 
 

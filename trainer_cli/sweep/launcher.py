@@ -18,9 +18,9 @@ from trainer_cli.config.compose import escaped
 from trainer_cli.config.errors import UserError
 from trainer_cli.launch import run_alone
 from trainer_cli.runs.record import Record, provenance
+from trainer_cli.runs.sweeps import DONE
 from trainer_cli.sweep.jobs import Job, Jobs
 from trainer_cli.sweep.pool import OUTPUT, command, how_it_ended, not_started
-from trainer_cli.sweep.state import DONE
 
 EXTRAS = ("submitit", "joblib", "ray")
 """What brings launchers, each with its name in theirs."""

@@ -12,7 +12,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rich.markup import escape
 from rich.table import Table
 
 from trainer_cli.config.compose import Composition
@@ -20,17 +19,15 @@ from trainer_cli.config.errors import RunFailed, UserError, megabytes
 from trainer_cli.runs.console import console
 from trainer_cli.runs.effects import as_text
 from trainer_cli.runs.leaderboard import heading, plural
-from trainer_cli.runs.ranking import label
 from trainer_cli.runs.record import Record
 from trainer_cli.runs.screen import duration
-from trainer_cli.runs.sweeps import Entry, swept_keys
+from trainer_cli.runs.sweeps import DONE, Entry, swept_keys
 from trainer_cli.sweep.jobs import Jobs, composed, jobs_of, of_job, search_axes, with_fixed
+from trainer_cli.sweep.launcher import launcher_config
 from trainer_cli.sweep.sizes import Size, kind, size_of
 from trainer_cli.sweep.space import Choices, corners
-from trainer_cli.sweep.state import DONE
 
 MOST_JOBS = 30
-MOST_DUPLICATES = 10
 
 
 @dataclass(frozen=True)
@@ -93,6 +90,8 @@ def print_sweep_plan(
     Raises UserError that names the job which does not compose, or cannot be built.
     """
     asked = jobs_of(overrides, config_dirs)
+    if asked.launcher:
+        launcher_config(asked)
     for warning in dict.fromkeys(text for job in asked.jobs for text in job.composition.warnings):
         print(warning, file=sys.stderr)
     plan = (planned_search if asked.has_study else planned)(asked, measure)
@@ -236,7 +235,7 @@ def show(plan: SweepPlan) -> None:
     if plan.jobs:
         out.print(table(plan.jobs))
     for line in summary(plan):
-        out.print(line, markup=False, soft_wrap=not out.is_terminal)
+        out.print(line, soft_wrap=not out.is_terminal)
 
 
 def table(jobs: Sequence[Planned]) -> Table:
@@ -245,12 +244,12 @@ def table(jobs: Sequence[Planned]) -> Table:
     keys = swept_keys([job.entry for job in jobs])
     result.add_column("job", justify="right")
     for key in keys:
-        result.add_column(escape(heading(key, keys)), overflow="fold")
+        result.add_column(heading(key, keys), overflow="fold")
     timed = any(job.size is not None and job.size.seconds is not None for job in jobs)
     for name in ("status", "steps", "disk", *(["time"] if timed else [])):
         result.add_column(name, no_wrap=True)
     for job in jobs[:MOST_JOBS]:
-        values = [escape(as_text(job.entry.values.get(key))) for key in keys]
+        values = [as_text(job.entry.values.get(key)) for key in keys]
         steps = "" if job.steps is None else f"{job.steps:,}"
         disk = "" if job.size is None else megabytes(job.size.disk)
         time = "" if job.size is None or job.size.seconds is None else duration(job.size.seconds)
@@ -280,10 +279,8 @@ def summary(plan: SweepPlan) -> Iterator[str]:
                 yield f"axis   {axis.key.lstrip('+')}: from {low} to {high}{scale}"
     else:
         yield f"jobs   {len(plan.jobs)}: {counts}"
-    for values, number in asked.duplicates[:MOST_DUPLICATES]:
-        yield f"       {label(values)} is job {number} again"
-    if len(asked.duplicates) > MOST_DUPLICATES:
-        yield f"       and {len(asked.duplicates) - MOST_DUPLICATES} more are jobs that there are already"
+    for line in asked.repeated():
+        yield f"       {line}"
     if not left:
         yield "nothing is left to run"
         return

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from trainer_cli.config.errors import UserError
+from trainer_cli.launch import PARENT
 
 OUTPUT = "output.log"
 """What a job prints, in its directory."""
@@ -67,7 +68,7 @@ class Cold:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                env={**os.environ, **environment},
+                env={**os.environ, **environment, PARENT: str(os.getpid())},
                 process_group=0,
             )
 

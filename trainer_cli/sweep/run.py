@@ -18,6 +18,7 @@ from trainer_cli.checkpoint.store import is_disk_full
 from trainer_cli.config.errors import DiskFull, UserError
 from trainer_cli.runs.leaderboard import print_leaderboard, write_leaderboard
 from trainer_cli.runs.record import Record, now, provenance
+from trainer_cli.runs.sweeps import DONE
 from trainer_cli.signals import ONE_SIGNAL, answered_by
 from trainer_cli.sweep.jobs import Job, Jobs, jobs_of
 from trainer_cli.sweep.launcher import launch_jobs, launcher_config
@@ -33,7 +34,7 @@ from trainer_cli.sweep.pool import (
     visible_gpus,
 )
 from trainer_cli.sweep.source import Listed, Searched, Source
-from trainer_cli.sweep.state import DONE, FAILED, JobState
+from trainer_cli.sweep.state import FAILED, JobState
 from trainer_cli.sweep.view import View
 from trainer_cli.sweep.warm import Warm
 
@@ -48,15 +49,10 @@ def run_sweep(
     jobs = jobs_of(overrides, config_dirs)
     for warning in dict.fromkeys(text for job in jobs.jobs for text in job.composition.warnings):
         print(warning, file=sys.stderr)
+    for line in jobs.repeated():
+        print(line, file=sys.stderr)
     launcher = launcher_config(jobs) if jobs.launcher else None
-    try:
-        jobs.sweep_dir.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(
-            f"the sweep's directory {jobs.sweep_dir} cannot be made: {error.strerror}",
-            right="args.output_dir=DIR names a directory that can be written",
-        ) from error
-    with alone(jobs.sweep_dir), said_where_full(jobs.sweep_dir):
+    with said_where_full(jobs.sweep_dir), alone(jobs.sweep_dir):
         created = jobs.record.fields.get("created", now().isoformat(timespec="seconds"))
         jobs.record.update(argv=list(argv), created=created, refused={})
         if launcher is None:
@@ -70,8 +66,21 @@ def run_sweep(
 
 @contextlib.contextmanager
 def alone(sweep_dir: Path) -> Iterator[None]:
-    """While this process runs the sweep no other does; raises UserError where one does."""
-    with (sweep_dir / ".lock").open("a+") as lock:
+    """While this process runs the sweep no other does; raises UserError where one does.
+
+    Its directory is made; UserError too where that cannot be, or nothing can be written there.
+    """
+    try:
+        sweep_dir.mkdir(parents=True, exist_ok=True)
+        lock = (sweep_dir / ".lock").open("a+")
+    except OSError as error:
+        if is_disk_full(error):
+            raise
+        raise UserError(
+            f"the sweep's directory {sweep_dir} cannot be made or written to: {error.strerror}",
+            right="args.output_dir=DIR names a directory that can be written",
+        ) from error
+    with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -137,10 +146,11 @@ class Sweeping:
         settings = self.jobs.settings
         self.places = Places.of(settings.jobs, visible_gpus(), usable_cores())
         self.source: Source = Searched(self.jobs) if self.jobs.has_study else Listed(self.jobs)
-        self.states = [JobState(job.number, job.entry.label) for job in self.jobs.jobs]
         self.provenance = provenance()
         self.view = View(self.jobs.settings.trials if self.jobs.has_study else 0)
         self.shown = 0.0
+        for job in self.jobs.jobs:
+            self.keep(job)
 
     def run(self) -> int:
         """Run all jobs to their ends; returns the exit code."""
@@ -196,13 +206,9 @@ class Sweeping:
 
     def start(self, job: Job, nursery: Nursery) -> None:
         """Start a job, or take it as it is where it is done."""
-        state = self.state_of(job)
-        record = self.jobs.record.record(job.entry)
-        if record is not None and record.status in DONE:
-            state.run_dir, state.status, state.kept = record.run_dir, record.status, True
-            self.elsewise += not self.is_of_today(record)
-            self.source.ended(job, record.fields)
+        if self.keep(job):
             return
+        state = self.state_of(job)
         share = self.places.free.pop(0)
         try:
             run_dir = self.jobs.prepare(job, self.argv, self.provenance)
@@ -217,6 +223,16 @@ class Sweeping:
         self.running.append(Running(job, state, worker, share, time.monotonic()))
         if self.signal is not None:  # it came while the process was made
             worker.send_signal(self.signal)
+
+    def keep(self, job: Job) -> bool:
+        """Take a job as it is where it is done; whether that is so."""
+        state = self.state_of(job)
+        record = None if state.kept else self.jobs.record.record(job.entry)
+        if record is not None and record.status in DONE:
+            state.run_dir, state.status, state.kept = record.run_dir, record.status, True
+            self.elsewise += not self.is_of_today(record)
+            self.source.ended(job, record.fields)
+        return state.kept
 
     def is_of_today(self, record: Record) -> bool:
         """Whether a job was done by the code and the packages that there are now."""
@@ -247,7 +263,11 @@ class Sweeping:
         """Note how a job ended, and have one that failed started again where that is asked for."""
         job, state = running.job, running.state
         record = self.jobs.record.record(job.entry)
-        assert record is not None
+        if record is None:
+            state.status, state.error = "failed", "its run.json was taken away while it ran"
+            self.refused[job.id] = state.error
+            self.source.ended(job, None)
+            return
         state.status, state.error = record.status, record.fields.get("error")
         if record.fields["status"] == "running":
             state.status, state.error = "failed", how_it_ended(code)

@@ -71,7 +71,8 @@ def without_fractions(value: Any) -> Any:
 
 def size_of(composition: Composition, measure: bool) -> Size:
     """Build the job without a run's directory; raises UserError where it cannot be built, or measured."""
-    start = 0.0 if composition.config["sweep"]["warm"] else seconds_to_import()
+    imported = seconds_to_import()  # in any case here, for the first kind not to count it as its own
+    start = 0.0 if composition.config["sweep"]["warm"] else imported
     from trainer_cli import preview
     from trainer_cli.preflight import give_back_memory
     from trainer_cli.trials import checkpoints_kept, model_size
@@ -114,7 +115,7 @@ def time_of(engine: Engine, steps: int, processes: int) -> float:
     with in_training(engine):
         updates = steps * seconds_an_update(engine) if steps else 0.0
         evaluation = seconds_an_evaluation(engine) / processes
-    return updates + evaluations(engine, steps) * evaluation
+    return updates + evaluations(engine, steps, processes) * evaluation
 
 
 def seconds_an_update(engine: Engine) -> float:
@@ -159,14 +160,15 @@ def seconds_an_evaluation(engine: Engine) -> float:
     return total
 
 
-def evaluations(engine: Engine, steps: int) -> int:
+def evaluations(engine: Engine, steps: int, processes: int) -> int:
     """How often a job evaluates; what is evaluated at the last step is not evaluated again at the end."""
     args = engine.args
-    every = math.inf
+    every, delay = math.inf, args.eval_delay
     if steps and args.eval_strategy == "steps":
         every = args.eval_steps or 1
+        delay /= every
     elif steps and args.eval_strategy == "epoch":
-        every = engine.train_loader.updates_per_epoch or steps
-    while_training = int(steps // every)
+        every = replace(engine.train_loader, world_size=processes).updates_per_epoch or steps
+    while_training = max(0, int(steps // every) - max(math.ceil(delay) - 1, 0))
     at_the_end = "eval" in args.stages and (not while_training or steps % every != 0)
     return while_training + at_the_end + (bool(steps) and args.eval_on_start)

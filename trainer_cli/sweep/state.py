@@ -24,8 +24,5 @@ class JobState:
     error: str | None = None
 
 
-DONE = ("finished", "pruned", "diverged")
-"""How a job ends that the same command does not run again: those would come to the same."""
-
 FAILED = ("failed", "diverged")
 """How a job ends that has no model."""

@@ -158,7 +158,7 @@ class View:
 
     def note(self, text: str) -> None:
         """Say something beside it."""
-        self.console.print(text, markup=False, soft_wrap=not self.console.is_interactive)
+        self.console.print(text, soft_wrap=not self.console.is_interactive)
 
     def close(self) -> None:
         """Leave the lines as they stand, and give the terminal back."""
