@@ -492,3 +492,37 @@ def test_the_page_may_not_ask_the_network(browser: Chrome, one_run: Path) -> Non
 def test_a_run_that_has_only_begun_is_no_trouble(look: Open, tmp_path: Path, rows: int) -> None:
     browser = look(write_report([str(long_run(tmp_path / "a", rows))], None))
     assert len(figures(browser)) == (8 if rows else 0)
+
+
+@pytest.mark.slow
+def test_a_loss_that_exploded_leaves_the_others_to_be_seen(look: Open, tmp_path: Path) -> None:
+    run_dirs = [long_run(tmp_path / name, 20) for name in ("a", "b")]
+    (run_dirs[1] / "metrics.jsonl").write_text(
+        '{"step": 1, "train/loss": 1}\n{"step": 2, "train/loss": 1e30}\n'
+    )
+    browser = look(write_report([str(path) for path in run_dirs], str(tmp_path / "page.html")))
+    loss = figures(browser)["training loss"]
+    (log,) = loss.find_elements(By.CSS_SELECTOR, "button.log")
+    assert log.get_attribute("aria-pressed") == "true"
+    log.click()
+    ticks = [one.text for one in loss.find_elements(By.CSS_SELECTOR, "text.tick.left")]
+    assert len(ticks) >= 2 and all(len(tick) <= 6 for tick in ticks)
+    assert any("e+29" in tick for tick in ticks)
+
+
+@pytest.mark.slow
+def test_on_paper_nothing_is_cut_off(look: Open, one_run: Path) -> None:
+    browser = look(one_run)
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    # Paper is narrower than the screen that the charts were drawn for, and no script runs for it.
+    wide, narrow = browser.execute_script(
+        "const svg = charts[0].plot.querySelector('svg'), size = () => svg.getBoundingClientRect().toJSON();"
+        "const before = size(); svg.parentElement.style.width = `${before.width / 2}px`;"
+        "return [before, size()]"
+    )
+    assert narrow["width"] == pytest.approx(wide["width"] / 2)
+    assert narrow["height"] == pytest.approx(wide["height"] / 2, abs=1)
+    limits = browser.execute_script(
+        "return [...document.querySelectorAll('.scroll')].map(one => getComputedStyle(one).maxHeight)"
+    )
+    assert limits and set(limits) == {"none"}

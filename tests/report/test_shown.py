@@ -33,6 +33,20 @@ def test_only_what_differs_tells_runs_apart(tmp_path: Path) -> None:
     ]
 
 
+def test_what_a_run_lacks_tells_it_apart_by_its_absence(tmp_path: Path) -> None:
+    one = shown(tmp_path / "a", "callbacks: {}\nstrategy: {name: single}\n", choices={"strategy": "single"})
+    other = shown(
+        tmp_path / "b", "callbacks: {ema: {decay: 0.9}}\nstrategy: {name: ddp}\n", choices={"strategy": "ddp"}
+    )
+    one.values, other.values = differences([one, other])
+    assert (one.values, other.values) == (
+        {"strategy": "single"},
+        {"strategy": "ddp", "callbacks.ema.decay": 0.9},
+    )
+    tell_apart([one, other], best_first=False)
+    assert other.label == "strategy=ddp decay=0.9"
+
+
 def test_a_setting_has_a_colour_and_a_seed_its_dashes() -> None:
     values = [{"optim.lr": rate, "args.seed": seed} for rate in (0.1, 0.2) for seed in (1, 2)]
     runs = [Shown(Record(Path(), {"id": str(place)}), own) for place, own in enumerate(values)]
@@ -57,8 +71,9 @@ def test_the_best_step_of_a_run_that_has_not_ended_is_that_of_its_rows(tmp_path:
     assert run.best_step == 7
 
 
-def test_damaged_rows_are_the_users_error(tmp_path: Path) -> None:
+def test_rows_that_cannot_be_opened_are_the_users_error(tmp_path: Path) -> None:
     run = shown(tmp_path / "a")
-    (run.record.run_dir / "metrics.jsonl").write_text('{"step": 1}\n{"st\n')
+    (run.record.run_dir / "metrics.jsonl").unlink()
+    (run.record.run_dir / "metrics.jsonl").mkdir()
     with pytest.raises(UserError, match=r"metrics\.jsonl cannot be read"):
         _ = run.curves

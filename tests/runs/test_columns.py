@@ -6,7 +6,7 @@ import io
 
 from rich.console import Console
 
-from trainer_cli.runs.columns import Cell, Column, fit
+from trainer_cli.runs.columns import Cell, Column, cut, fit
 
 
 def drawn(columns: list[Column], width: int | None, color: bool = False) -> list[str]:
@@ -47,3 +47,9 @@ def test_styles_are_for_terminals() -> None:
 def test_wide_characters_keep_their_columns() -> None:
     wide = [Column("a", [Cell("日本"), Cell("x")]), Column("b", [Cell("1"), Cell("2")])]
     assert drawn(wide, None) == ["a     b", "日本  1", "x     2"]
+
+
+def test_of_a_long_text_the_end_is_shown() -> None:
+    assert cut("configs/model/large", 10) == "…del/large"
+    assert cut("short", 10) == "short"
+    assert cut("configs/model/large", None) == "configs/model/large"

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from trainer_cli.config.errors import UserError
-from trainer_cli.runs.compare import MOST, cut, print_comparison
+from trainer_cli.runs.compare import MOST, print_comparison
 from trainer_cli.runs.record import Record
 
 CONFIG = """\
@@ -121,6 +123,14 @@ def test_runs_without_scores_or_configuration_can_be_compared(
     assert ["eval/accuracy", "-", "0.5"] in found
 
 
+@pytest.mark.parametrize("damage", [b"args: [", b"args", b"- a\n", b"a: 2020-99-99\n"])
+def test_a_damaged_configuration_is_the_users_error(tmp_path: Path, damage: bytes) -> None:
+    one, other = make_run(tmp_path), make_run(tmp_path)
+    (Path(other) / "config.yaml").write_bytes(damage)
+    with pytest.raises(UserError, match=rf"{other}/config\.yaml cannot be read"):
+        print_comparison([one, other], as_json=False)
+
+
 def test_one_run_is_none_to_compare(tmp_path: Path) -> None:
     one = make_run(tmp_path)
     for words in ([], [one], [one, one]):
@@ -136,7 +146,12 @@ def test_many_are_no_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     assert compared(capsys, str(tmp_path))["differing"]["configuration"]["args.seed"] == [*range(MOST + 1)]
 
 
-def test_of_a_long_text_the_end_is_shown() -> None:
-    assert cut("configs/model/large", 10) == "…del/large"
-    assert cut("short", 10) == "short"
-    assert cut("configs/model/large", None) == "configs/model/large"
+def test_a_long_key_leaves_the_values_their_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = Console(file=io.StringIO(), width=60, force_terminal=True, color_system=None)
+    monkeypatch.setattr("trainer_cli.runs.compare.console", lambda: out)
+    words = [make_run(tmp_path, processes=count, machine={"a" * 60: count}) for count in (1, 2)]
+    print_comparison(words, as_json=False)
+    assert isinstance(out.file, io.StringIO)
+    lines = out.file.getvalue().splitlines()
+    assert max(map(len, lines)) <= 60
+    assert any(line.split() == ["…" + "a" * 25, "1", "2"] for line in lines)

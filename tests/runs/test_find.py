@@ -11,7 +11,7 @@ import pytest
 from trainer_cli.checkpoint.store import FORMAT, MANIFEST, STATE, Checkpoints
 from trainer_cli.config.errors import UserError
 from trainer_cli.runs.find import all_runs, check, find, why_afresh
-from trainer_cli.runs.record import FILE, Record
+from trainer_cli.runs.record import CONFIG, FILE, Record
 from trainer_cli.runs.sweeps import FILE as SWEEP
 
 
@@ -93,6 +93,21 @@ def test_the_unreadable_record_of_a_job_is_no_newer_run(tmp_path: Path) -> None:
     (job.run_dir / FILE).write_text("{")
     job.run_dir.rename(tmp_path / "sweep-1" / "lr-1_0123456789ab")
     assert found_in("latest", tmp_path) == (own.run_dir, "checkpoint-3")
+
+
+@pytest.mark.parametrize("resume", ["latest", "auto"])
+def test_a_newer_run_whose_record_is_gone_is_not_passed_over(tmp_path: Path, resume: str) -> None:
+    older = make_run(tmp_path, "09:00", 3)
+    newer = make_run(tmp_path, "10:00", 4, name="z")
+    newer.run_dir.rename(tmp_path / "z" / "99990101-000000-abcd")
+    gone = tmp_path / "z" / "99990101-000000-abcd"
+    (gone / CONFIG).write_text("")
+    (gone / FILE).unlink()
+    with pytest.raises(UserError, match=f"{gone / FILE} cannot be read: No such file"):
+        find(resume, tmp_path, {})
+    # Checkpoints that were copied here are no run.
+    (gone / CONFIG).unlink()
+    assert found_in(resume, tmp_path) == (older.run_dir, "checkpoint-3")
 
 
 @pytest.mark.parametrize("resume", ["latest", "auto"])

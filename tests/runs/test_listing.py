@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import math
 import os
 import subprocess
 import sys
@@ -10,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from trainer_cli.config.errors import UserError
 from trainer_cli.runs.listing import ago, print_runs, span
@@ -228,3 +231,50 @@ def test_a_directory_whose_name_looks_like_a_filter_is_a_directory(
 def test_times_are_in_the_largest_units(seconds: float | None, short: str, long: str) -> None:
     assert ago(seconds) == short
     assert span(seconds) == long
+
+
+def test_a_record_that_cannot_be_read_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Record.create(tmp_path, "glue", {})
+    texts = {"half": '{"id": "a", "crea', "list": "[]", "types": '{"id": "a", "created": "b", "best": 3}'}
+    for name, text in texts.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "run.json").write_text(text)
+    table(str(tmp_path))
+    out, err = capsys.readouterr()
+    assert out.startswith("1 run below")
+    assert {line.partition(" cannot be read: ")[0] for line in err.splitlines()} == {
+        f"left out: {tmp_path / name / 'run.json'}" for name in texts
+    }
+    assert "its best is 3" in err
+
+
+def test_json_has_no_nan(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    record = Record.create(tmp_path, "glue", {"sweep": {"values": {"optim.lr": math.inf}}})
+    record.end("finished", best={"eval/odd": -math.inf, "step": 3})
+    (run,) = listed(capsys, str(tmp_path))
+    assert run["best"] == {"eval/odd": "-inf", "step": 3} and run["sweep"]["values"] == {"optim.lr": "inf"}
+
+
+def test_a_score_that_is_no_number_is_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Record.create(tmp_path, "glue", {}).end("finished", results={"eval/loss": 0.5, "eval/odd": None})
+    table(str(tmp_path))
+    assert "loss 0.5, odd nan" in capsys.readouterr().out
+
+
+def test_of_a_run_that_was_killed_it_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    record = Record.create(tmp_path, "glue", {})
+    record.update(pid=2**30)
+    table(str(tmp_path))
+    assert "its process ended without a word" in capsys.readouterr().out
+
+
+def test_a_long_name_leaves_the_others_their_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = Console(file=io.StringIO(), width=80, force_terminal=True, color_system=None)
+    monkeypatch.setattr("trainer_cli.runs.listing.console", lambda: out)
+    record = Record.create(tmp_path, "a" * 100, {})
+    record.end("finished", step=5, best={"eval/loss": 0.5, "step": 5})
+    table(str(tmp_path))
+    assert isinstance(out.file, io.StringIO)
+    *_, line = out.file.getvalue().splitlines()
+    assert len(line) <= 80 and "loss 0.5" in line
+    assert line.startswith("…aa") and line.split()[0].endswith(f"a/{record.fields['id']}")

@@ -9,7 +9,6 @@ import pytest
 from rich.console import Console
 from rich.text import Text
 
-from trainer_cli.runs.console import console
 from trainer_cli.runs.screen import Piece, Screen, bar, duration, fitted, short, sparkline, words
 
 
@@ -126,11 +125,3 @@ def test_a_terminal_that_was_made_narrower_has_more_to_take_away() -> None:
     screen.refresh()
     assert file.getvalue().count(up) == 1
     screen.stop()
-
-
-def test_the_cursor_is_never_hidden() -> None:
-    out = console()
-    out.file = file = io.StringIO()
-    out._force_terminal = True
-    out.show_cursor(False)
-    assert file.getvalue() == ""

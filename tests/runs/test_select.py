@@ -117,6 +117,15 @@ def test_configurations_are_read_only_where_a_filter_needs_them(runs: list[Run])
     assert ["config_text" in vars(run) for run in runs] == [True, True, False, False]
 
 
+@pytest.mark.parametrize("damage", [b"optim: [\n", b"optim\n", b"- optim\n", b"run:\n  name: \xff\n", b""])
+def test_a_damaged_configuration_has_no_number_to_filter_by(runs: list[Run], damage: bytes) -> None:
+    for place in (1, -1):
+        (runs[place].record.run_dir / "config.yaml").write_bytes(damage)
+    assert chosen(runs, "optim.lr>0") == [0, 2]
+    with pytest.raises(UserError, match=r"no run has optim\.lrr"):
+        chosen(runs, "optim.lrr>0")
+
+
 def test_a_section_is_what_the_whole_file_has_of_it() -> None:
     text = CONFIG.format(seed=1, lr="0.1")
     assert section(text, "optim") == {
@@ -147,3 +156,25 @@ def test_the_last_step_of_what_has_no_whole_row(tmp_path: Path) -> None:
 
 def test_flat_keeps_empty_sections() -> None:
     assert flat({"a": {"b": 1, "c": {}}, "d": [1]}) == {"a.b": 1, "a.c": {}, "d": [1]}
+
+
+@pytest.mark.parametrize(
+    ("sessions", "ended", "seconds"),
+    [
+        ([], "10:00:30", 30),
+        ([("10:00:00", None)], "10:00:30", 30),
+        ([("10:00:00", "10:00:20"), ("12:00:00", None)], "12:00:10", 30),
+        ([("10:00:00", "10:00:20"), ("11:00:00", None), ("12:00:00", None)], "12:00:10", None),
+        ([("10:00:00", "10:00:20"), ("12:00:00", None)], None, None),
+    ],
+    ids=["none noted", "one", "two", "one cut off", "the last cut off"],
+)
+def test_a_run_took_what_its_sessions_took(
+    tmp_path: Path, sessions: list[tuple[str, str | None]], ended: str | None, seconds: int | None
+) -> None:
+    def at(time: str | None) -> str | None:
+        return time and f"2026-01-01T{time}+00:00"
+
+    noted = [{"at": at(start), "ended": at(end)} for start, end in sessions]
+    fields = {"created": at("10:00:00"), "status": "failed", "sessions": noted, "ended": at(ended)}
+    assert Run(Record(tmp_path, fields)).seconds == seconds

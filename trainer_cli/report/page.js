@@ -27,8 +27,8 @@ function short(value) {
 
 // The same on an axis, where there is less room.
 function brief(value) {
-  const isLarge = Math.abs(value) >= 1e5;
-  return isLarge ? value.toLocaleString("en", { notation: "compact", maximumFractionDigits: 3 }) : short(value);
+  const size = Math.abs(value);
+  return size >= 1e5 && size < 1e15 ? value.toLocaleString("en", { notation: "compact", maximumFractionDigits: 3 }) : short(value);
 }
 
 function trim(text) {
@@ -122,15 +122,20 @@ function swatch(line) {
   return svg("svg", { width: 18, height: 10, "aria-hidden": "true" }, svg("line", stroke));
 }
 
+// The size of a plot; paper that is narrower than the screen has it smaller.
+function box(width) {
+  return { width, height: HEIGHT, viewBox: `0 0 ${width} ${HEIGHT}` };
+}
+
 // A dot at each of the points of a line.
 function dots(points, radius, kind) {
   return points.map(([x, y]) => svg("circle", { cx: x.toFixed(1), cy: y.toFixed(1), r: radius, class: kind }));
 }
 
-// The frame of a plot: grid, labels of both axes. Labels of x that would overlap are left out.
-function frame(x, y, xTicks, yTicks, width) {
-  const parts = [];
+// The frame of a plot: grid, labels of both axes, what x is. Labels of x that would overlap are left out.
+function frame(x, y, xTicks, yTicks, width, unit) {
   const bottom = HEIGHT - MARGIN.bottom;
+  const parts = [svg("text", { x: MARGIN.left - 20, y: bottom + 18, class: "left" }, unit)];
   for (const value of yTicks) {
     const place = y(value).toFixed(1);
     parts.push(svg("line", { x1: MARGIN.left, x2: width - MARGIN.right, y1: place, y2: place, class: "grid" }));
@@ -168,18 +173,18 @@ class Line {
     return view.unit === "epoch" ? this.run.epochs : 1;
   }
 
-  // Whether a spike leaves nothing to be seen of the rest of a line that is above zero.
-  get isSpiky() {
-    const values = this.y.filter((value) => typeof value === "number").sort((one, other) => one - other);
-    return values[0] > 0 && values.at(-1) > SPIKE * values[values.length >> 1];
-  }
-
   // The smoothed line, null where it is drawn as it is. `length` is that of the whole run.
   smooth(length) {
     if (!view.smoothing || !this.isNoisy) return null;
     const { x, y } = this.mean;
     return { x, y: smoothed(x, y, (view.smoothing / 100) * length) };
   }
+}
+
+// Whether a spike leaves nothing to be seen of the rest of values that are above zero.
+function isSpiky(values) {
+  const sorted = values.filter((value) => typeof value === "number").sort((one, other) => one - other);
+  return sorted[0] > 0 && sorted.at(-1) > SPIKE * sorted[(sorted.length - 1) >> 1];
 }
 
 function risen(differences) {
@@ -192,7 +197,7 @@ class Chart {
     this.figure = figure;
     this.lines = data.runs.flatMap((run, index) =>
       names.flatMap((name, place) => (run.curves[name] ? [new Line(run, index, name, place)] : [])));
-    this.log = this.lines.some((line) => line.isNoisy && line.isSpiky);
+    this.log = isSpiky(this.lines.filter((line) => line.isNoisy).flatMap((line) => line.y));
     this.hidden = several ? view.hidden : new Set();
     this.plot = element("div", { class: "plot" });
     this.readout = element("div", { class: "readout", hidden: "" });
@@ -257,14 +262,14 @@ class Chart {
     const xTicks = ticks(left, right, width / 65).map((value) => [value, value.toLocaleString("en")]);
     const clip = `clip-${charts.indexOf(this)}`;
     const inner = svg("g", { "clip-path": `url(#${clip})` });
-    const box = { x: MARGIN.left - 7, y: 0, width: Math.max(0, width - MARGIN.left - MARGIN.right + 14), height: bottom + 1 };
+    const inside = { x: MARGIN.left - 7, y: 0, width: Math.max(0, width - MARGIN.left - MARGIN.right + 14), height: bottom + 1 };
     for (const line of this.visible) inner.append(...this.curve(line, drawable, whole));
     inner.append(...this.marks(bottom));
     this.cursor = svg("line", { y1: MARGIN.top, y2: bottom, class: "cursor", visibility: "hidden" });
     this.chosen = svg("rect", { y: MARGIN.top, height: bottom - MARGIN.top, class: "chosen", visibility: "hidden" });
-    const drawn = svg("svg", { width, height: HEIGHT, role: "img", "aria-label": this.figure.dataset.title },
-      svg("clipPath", { id: clip }, svg("rect", box)),
-      ...frame(this.x, this.y, xTicks, yTicks, width), inner, this.chosen, this.cursor);
+    const drawn = svg("svg", { ...box(width), role: "img", "aria-label": this.figure.dataset.title },
+      svg("clipPath", { id: clip }, svg("rect", inside)),
+      ...frame(this.x, this.y, xTicks, yTicks, width, view.unit), inner, this.chosen, this.cursor);
     if (none) drawn.append(svg("text", { x: width / 2, y: HEIGHT / 2, class: "tick middle" }, "nothing to draw"));
     this.plot.querySelector(":scope > svg")?.remove();
     this.plot.prepend(drawn);
@@ -492,8 +497,8 @@ function drawAxis(figure, axis) {
   const y = scale(Math.min(...scores, ...edges), Math.max(...scores, ...edges), HEIGHT - MARGIN.bottom, MARGIN.top, false, 0.08);
   const own = places.map((place, index) => [place, axis.labels[index]]);
   const round = () => (axis.kind === "log" ? logTicks(...x.ends, width / 90) : ticks(...x.ends, width / 90)).map((value) => [value, short(value)]);
-  const drawn = svg("svg", { width, height: HEIGHT, role: "img", "aria-label": figure.dataset.title },
-    ...frame(x, y, isOrdered && own.length > 8 ? round() : own, ticks(...y.ends, ROWS), width));
+  const drawn = svg("svg", { ...box(width), role: "img", "aria-label": figure.dataset.title },
+    ...frame(x, y, isOrdered && own.length > 8 ? round() : own, ticks(...y.ends, ROWS), width, ""));
   const middle = axis.means.map(([place, mean]) => [x(place), y(mean)]);
   if (isOrdered) drawn.append(svg("polyline", { points: middle.map((point) => point.join(" ")).join(","), class: "line c0 thin" }));
   for (const [place, mean, sd, count] of axis.means) {

@@ -6,8 +6,6 @@ import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-import yaml
-
 from trainer_cli.report import charts
 from trainer_cli.report.markup import Html, element
 from trainer_cli.report.origins import origins
@@ -16,7 +14,7 @@ from trainer_cli.runs.effects import as_text
 from trainer_cli.runs.leaderboard import Standing
 from trainer_cli.runs.listing import span
 from trainer_cli.runs.ranking import Digits
-from trainer_cli.runs.select import flat
+from trainer_cli.runs.select import flat, tree
 from trainer_cli.runs.show import provenance as facts_of
 from trainer_cli.runs.show import started
 
@@ -67,7 +65,10 @@ def cell(text: str, class_: str | None = None) -> Html:
 def table(headings: Sequence[str], rows: Iterable[Sequence[Html]]) -> Html:
     """A table of cells; a heading that begins with # is that of numbers, and so to the right."""
     head = [
-        element("th", text.lstrip("#"), class_="number" if text[:1] == "#" else None) for text in headings
+        text
+        if isinstance(text, Html)
+        else element("th", text.lstrip("#"), class_="number" if text[:1] == "#" else None)
+        for text in headings
     ]
     top = element("thead", element("tr", *head)) if headings else Html()
     body = element("tbody", *(element("tr", *row) for row in rows))
@@ -91,7 +92,7 @@ def about(shown: Shown) -> Iterator[tuple[str, Any]]:
     """Which run it is, when and where it ran, and of which code."""
     fields = shown.fields
     yield "run", shown.id
-    yield "started", started(shown.run)
+    yield "started", started(shown.run, now=False)
     sweep = fields.get("sweep")
     if sweep:
         yield "sweep", f"{sweep.get('name')}, job {sweep.get('number')}"
@@ -100,8 +101,8 @@ def about(shown: Shown) -> Iterator[tuple[str, Any]]:
 
 def trouble(shown: Shown) -> Iterator[Html]:
     """Why it failed, or stopped before its end."""
-    if shown.fields.get("error"):
-        yield element("pre", str(shown.fields["error"]), class_="error")
+    if shown.record.error:
+        yield element("pre", shown.record.error, class_="error")
     if shown.fields.get("stopped"):
         yield note(f"Stopped early: {shown.fields['stopped']}.")
 
@@ -153,8 +154,8 @@ def summary(shown: Shown) -> Iterator[Html]:
 def configuration(shown: Shown) -> Iterator[Html]:
     """What was set by the command line or a recipe, and the whole of the configuration."""
     try:
-        config = yaml.load(shown.run.config_text, yaml.CSafeLoader) or {}
-    except yaml.YAMLError:
+        config = tree(shown.run.config_text)
+    except ValueError:
         config = {}
     values = flat(config)
     where = origins(shown.fields, values)
@@ -174,8 +175,8 @@ def configuration(shown: Shown) -> Iterator[Html]:
     if rows:
         yield table(("set", "value", "in"), rows)
     if config:
-        tree = element("div", *branches(config, "", where, top=True), class_="tree")
-        yield element("details", element("summary", f"all {len(values)} values"), tree)
+        whole = element("div", *branches(config, "", where, top=True), class_="tree")
+        yield element("details", element("summary", f"all {len(values)} values"), whole)
 
 
 def branches(
@@ -235,27 +236,25 @@ def table_of(runs: Sequence[Shown]) -> Html:
     for shown, own in zip(runs, results):
         run, fields = shown.run, shown.fields
         of = f" / {fields['total_steps']}" if fields.get("total_steps") not in (None, run.steps) else ""
-        error = element("span", f" {fields['error']}", class_="note") if fields.get("error") else ""
+        error = element("span", f" {shown.record.error}", class_="note") if shown.record.error else ""
         row = [
             element("td", sample(shown), element("code", shown.id), class_="whole"),
-            *(cell(as_text(shown.values.get(key))) for key in keys),
+            *(cell(as_text(shown.values[key]) if key in shown.values else "") for key in keys),
             element(
                 "td",
                 "-" if shown.score is None else short(shown.score),
                 class_="number first" if shown is best else "number",
             ),
-            *(number(short(own[name]) if own.get(name) is not None else "-") for name in others),
+            *(number(short(own[name]) if name in own else "-") for name in others),
             element("td", badge(run.status), error),
             number(f"{'-' if run.steps is None else run.steps}{of}"),
             number(span(run.seconds)),
         ]
         rows.append(row)
     score = f"#{charts.title(metric)}" if metric else "#score"
-    headings = ["run", *(brief(key, keys) for key in keys), score]
-    headings[len(keys)] += more
-    return table(
-        [*headings, *(f"#{charts.title(name)}" for name in others), "status", "#steps", "#took"], rows
-    )
+    own_keys = [element("th", brief(key, keys) + more * (key == keys[-1]), title=key) for key in keys]
+    scores = [score, *(f"#{charts.title(name)}" for name in others)]
+    return table(["run", *own_keys, *scores, "status", "#steps", "#took"], rows)
 
 
 def best_of(runs: Sequence[Shown]) -> Shown | None:

@@ -73,11 +73,11 @@ class Shown:
 
     @cached_property
     def curves(self) -> dict[str, Curve]:
-        """Its numbers by step; raises UserError where they cannot be read."""
+        """Its numbers by step; raises UserError where the file cannot be opened."""
         path = self.record.run_dir / jsonl.FILE
         try:
             rows = jsonl.read(path)
-        except (OSError, ValueError) as error:
+        except OSError as error:
             raise UserError(f"{path} cannot be read: {said(error)}") from error
         last = rows[-1] if rows else {}
         if last.get("epoch") and last.get("step"):
@@ -99,19 +99,24 @@ class Shown:
 
 
 def differences(runs: Sequence[Shown]) -> list[dict[str, Any]]:
-    """The values of each run's configuration that are not the same in all of them.
+    """The values of each run's configuration that are not the same in all of them, those that it has.
 
     Where runs chose other options of a group, the choice stands for the fields that only one of them has.
     """
     configurations = [configuration(shown.run) for shown in runs]
-    found = differing(configurations)
+    # Of an empty section, the fields that others have in it say more.
+    found = {key: values for key, values in differing(configurations).items() if {} not in values}
     chosen = [key for key in found if "." not in key]
     for key in list(found):
         is_of_choice = "." in key and key.partition(".")[0] in chosen
-        if is_of_choice and (key.endswith("._target_") or not all(key in own for own in configurations)):
+        if is_of_choice and (
+            key.endswith(("._target_", ".name")) or not all(key in own for own in configurations)
+        ):
             del found[key]
     keys = sorted(found, key=lambda key: key in SEEDS)
-    return [{key: found[key][place] for key in keys} for place in range(len(runs))]
+    return [
+        {key: found[key][place] for key in keys if key in own} for place, own in enumerate(configurations)
+    ]
 
 
 def tell_apart(runs: Sequence[Shown], best_first: bool) -> None:
@@ -121,7 +126,7 @@ def tell_apart(runs: Sequence[Shown], best_first: bool) -> None:
     """
     colors: dict[str, int] = {}
     members: dict[str, int] = {}
-    keys = list(runs[0].values)
+    keys = list(dict.fromkeys(key for shown in runs for key in shown.values))
     for place, shown in enumerate(runs):
         setting = as_json({key: value for key, value in shown.values.items() if key not in SEEDS})
         color = colors.setdefault(setting, len(colors))

@@ -54,6 +54,11 @@ class Column:
         return max(cell_len(self.heading), *(cell_len(cell.text) for cell in self.cells), 1)
 
 
+def cut(text: str, room: int | None) -> str:
+    """A text that fits: of a path, or anything else that is long, the end says most."""
+    return text if room is None or len(text) <= room else "…" + text[len(text) - room + 1 :]
+
+
 def fit(columns: Sequence[Column], width: int | None) -> Segments:
     """The columns side by side, in lines no longer than `width`; without one all is shown whole."""
     shown = [column for column in columns if any(cell.text for cell in column.cells)]

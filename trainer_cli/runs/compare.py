@@ -8,14 +8,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from trainer_cli.config.errors import UserError
-from trainer_cli.runs.columns import STATUS, Cell, Column, fit
+from trainer_cli.runs.columns import GAP, STATUS, Cell, Column, cut, fit
 from trainer_cli.runs.console import console
 from trainer_cli.runs.listing import as_text, span
 from trainer_cli.runs.named import runs_named
-from trainer_cli.runs.select import Run, flat, is_number
+from trainer_cli.runs.select import Run, flat, is_number, tree
+from trainer_cli.tracker.jsonl import plain
 
 WHERE = ("args.output_dir", "args.log_level", "resume", "run", "sweep")
 """Keys of the configuration, with all below them, that say where a run goes and not what it is."""
@@ -48,7 +47,7 @@ def print_comparison(words: Sequence[str], as_json: bool) -> None:
             "equal": equal,
             "differing": {part: values for part, values in found.items() if values},
         }
-        print(json.dumps(report, indent=1, default=str))
+        print(json.dumps(plain(report), indent=1, default=str, allow_nan=False))
         return
     if len(runs) > MOST:
         raise UserError(
@@ -84,8 +83,8 @@ def parts_of(run: Run) -> dict[str, Values]:
 def configuration(run: Run) -> Values:
     """The options that were chosen and all values, less those that say where the run goes."""
     try:
-        config = yaml.load(run.config_text, yaml.CSafeLoader) or {}
-    except yaml.YAMLError as error:
+        config = tree(run.config_text)
+    except ValueError as error:
         raise UserError(f"{run.record.run_dir}/config.yaml cannot be read: {error}") from error
     values = {**(run.record.fields.get("choices") or {}), **flat(config)}
     return {key: value for key, value in values.items() if not is_where(key)}
@@ -118,6 +117,9 @@ def print_differences(runs: Sequence[Run], found: Mapping[str, Mapping[str, Sequ
     """A section for each part that differs; numbers of two results with their difference."""
     out = console()
     names = short_names([run.record.run_dir for run in runs])
+    width = out.width if out.is_terminal else None
+    # Those of a key, so that the values have theirs.
+    most = width and max(NARROWEST, width - len(names) * (NARROWEST + len(GAP)) - 2)
     rows: list[list[Cell]] = []
     for part, values in found.items():
         if values:
@@ -125,8 +127,7 @@ def print_differences(runs: Sequence[Run], found: Mapping[str, Mapping[str, Sequ
         for key, of_runs in values.items():
             change = difference(of_runs) if part == "result" else ""
             cells = [Cell(text(key, value), STATUS.get(str(value), "")) for value in of_runs]
-            rows.append([Cell(f"  {key}"), *cells, Cell(change)])
-    width = out.width if out.is_terminal else None
+            rows.append([Cell(f"  {cut(key, most)}"), *cells, Cell(change)])
     keys = Column("", [row[0] for row in rows])
     room = None if width is None else max(NARROWEST, (width - keys.width - 12) // len(names) - 2)
     columns = [keys]
@@ -153,11 +154,6 @@ def text(key: str, value: Any) -> str:
     if key == "commit" and value:
         return str(value)[:12]
     return f"{value:.6g}" if isinstance(value, float) else as_text(value)
-
-
-def cut(shown: str, room: int | None) -> str:
-    """A text that fits: of a path, or anything else that is long, the end says most."""
-    return shown if room is None or len(shown) <= room else "…" + shown[len(shown) - room + 1 :]
 
 
 def difference(values: Sequence[Any]) -> str:

@@ -48,12 +48,12 @@ def print_curves(records: Sequence[Record], root: Path) -> None:
     width, columns = layout(out.width if out.is_terminal else NARROW)
     if len(records) == 1:
         record, of_run = drawn[0]
-        out.print(f"{record.run_dir}  {record.status}", style="bold", markup=False, soft_wrap=True)
+        out.print(f"{record.run_dir}  {record.status}", style="bold", soft_wrap=True)
         names = in_order(of_run)
         single = [name for name in names if len(of_run[name].steps) == 1]
         blocks = [block(name, of_run[name], width) for name in names if name not in single]
         for name in single:
-            out.print(f"{name} {of_run[name].values[0]:.4g} at step {of_run[name].steps[0]}", markup=False)
+            out.print(f"{name} {of_run[name].values[0]:.4g} at step {of_run[name].steps[0]}")
     else:
         names = [name for name in FIRST if any(name in of_run for _, of_run in drawn)]
         scales = {name: scale([of_run[name] for _, of_run in drawn if name in of_run]) for name in names}

@@ -121,4 +121,6 @@ def as_text(value: Any) -> str:
         return f"{value:.4g}"
     if value is None or isinstance(value, bool):
         return json.dumps(value)
+    if isinstance(value, list):
+        return f"[{','.join(map(as_text, value))}]"
     return str(value)

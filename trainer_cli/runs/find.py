@@ -11,7 +11,7 @@ from pathlib import Path
 
 from trainer_cli.checkpoint.store import MANIFEST, STATE, Checkpoints, check_format, verify
 from trainer_cli.config.errors import UserError
-from trainer_cli.runs.record import FILE, Record
+from trainer_cli.runs.record import CONFIG, FILE, Record
 from trainer_cli.runs.sweeps import FILE as SWEEP
 
 HOW = ("strategy", "checkpoint", "tracker")
@@ -56,15 +56,20 @@ class Found:
         ]
 
 
-def all_runs(root: Path) -> list[Record]:
-    """Every run in or below a directory, oldest first; hidden directories are not looked into."""
+def all_runs(root: Path, unread: list[str] | None = None) -> list[Record]:
+    """Every run in or below a directory, oldest first; hidden directories are not looked into.
+
+    Each run.json that cannot be read is added to `unread`, and why.
+    """
     records = []
     directories = [str(root)]
     while directories:
         directory = directories.pop()
         try:
             records.append(Record.load(Path(directory)))
-        except (OSError, ValueError):
+        except (OSError, ValueError) as error:
+            if unread is not None and not isinstance(error, FileNotFoundError | NotADirectoryError):
+                unread.append(f"{os.path.join(directory, FILE)} cannot be read: {said(error)}")
             # Only what is no run is looked into: a run's checkpoints and model hold many files.
             directories += directories_in(directory)
     return sorted(records, key=lambda record: (str(record.fields["created"]), str(record.fields["id"])))
@@ -221,17 +226,20 @@ def why_afresh(root: Path, choices: Mapping[str, str]) -> list[str]:
 
 
 def refuse_unknown(root: Path, newest: str) -> None:
-    """Raise UserError where a run may be newer than the one of this id, but cannot be read."""
-    for path in root.rglob(FILE):
-        if path.parent.name <= newest or (path.parent.parent / SWEEP).exists():
+    """Raise UserError where a run may be newer than the one of this id, but its record cannot be read.
+
+    A run whose run.json is gone still has its config.yaml; a checkpoint that was copied here has neither.
+    """
+    for run_dir in sorted({path.parent for name in (FILE, CONFIG) for path in root.rglob(name)}):
+        if run_dir.name <= newest or (run_dir.parent / SWEEP).exists():
             continue
-        if not Checkpoints(path.parent, None).steps():
+        if not Checkpoints(run_dir, None).steps():
             continue
         try:
-            Record.load(path.parent)
+            Record.load(run_dir)
         except (OSError, ValueError) as error:
             raise UserError(
-                f"{path} cannot be read: {said(error)}",
+                f"{run_dir / FILE} cannot be read: {said(error)}",
                 right=f"{NO_RECORD};\nresume=RUN goes on with another run",
             ) from error
 

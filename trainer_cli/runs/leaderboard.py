@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import shlex
 import sys
 from collections.abc import Iterator, Sequence
@@ -12,8 +13,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.markup import escape
+from rich.cells import cell_len
 from rich.table import Table
+from rich.text import Text
 
 from trainer_cli import durable
 from trainer_cli.config.errors import UserError
@@ -39,6 +41,8 @@ OUTPUT = "output.log"
 """What a job printed, in its directory."""
 BAR = 24
 """Characters of the longest bar."""
+WIDEST = 30
+"""Characters of a value beside which all columns are shown; a longer one folds."""
 MOST_ROWS = 30
 MOST_FAILURES = 10
 STATUSES = ("finished", "pruned", "running", "waiting", "preempted", "diverged", "failed")
@@ -174,7 +178,7 @@ def print_leaderboard(sweep_dir: Path, as_json: bool) -> None:
 def show(board: Leaderboard, sweep_dir: Path) -> None:
     """Print it: a table and its answer for each metric, then what failed and the winner's command."""
     out = console()
-    out.print(f"[bold]{escape(board.sweep)}[/bold]: {tally(board.asked)}")
+    out.print(Text.assemble((board.sweep, "bold"), f": {tally(board.asked)}"))
     others = len(board.jobs) - len(board.asked)
     if others:
         out.print(f"{plural(others, 'job')} of earlier commands: in {JSON}")
@@ -186,27 +190,27 @@ def show(board: Leaderboard, sweep_dir: Path) -> None:
         for effect in ranking.effects:
             if effect.range is not None:
                 alone = "" if len(ranking.effects) == 1 else " over everything else"
-                title = f"[italic]{escape(effect.key)}: mean {short(ranking.metric or '')}{alone}[/italic]"
-                out.print(f"\n{title}")
+                title = f"{effect.key}: mean {short(ranking.metric or '')}{alone}"
+                out.print(f"\n{title}", style="italic")
                 out.print(effect_table(effect, ranking))
                 for note in notes(effect, ranking):
-                    out.print(note, markup=False)
+                    out.print(note)
     failures = [job for job in board.asked if job.cause is not None and job.status not in ENDED_EARLY]
     left = [job for job in board.asked if job.status in ("waiting", "preempted")]
     if failures or left:
         out.print()
     for line in causes(failures, sweep_dir):
-        out.print(line, markup=False, soft_wrap=True)
+        out.print(line, soft_wrap=True)
     if left:
         out.print(f"{plural(len(left), 'job')} not done: the same command goes on with what is missing")
     for standing in board.standings:
         out.print()
-        out.print(standing.answer, markup=False, style="bold", soft_wrap=not out.is_terminal)
+        out.print(standing.answer, style="bold", soft_wrap=not out.is_terminal)
         if standing.winner is not None:
-            out.print(f"  {standing.winner.command}", markup=False, soft_wrap=True)
+            out.print(f"  {standing.winner.command}", soft_wrap=True)
             if standing.winner.model is not None:
-                text = f"  its model: {sweep_dir / standing.winner.model}"
-                out.print(text, markup=False, soft_wrap=True)
+                text = f"  its model: {os.path.normpath(sweep_dir / standing.winner.model)}"
+                out.print(text, soft_wrap=True)
 
 
 def tally(jobs: Sequence[Result]) -> str:
@@ -245,20 +249,22 @@ def table(ranking: Ranking, jobs: Sequence[Result], width: int) -> Table:
     for name in dict.fromkeys(name for group in groups for name in group.others):
         means = [f"{group.others[name]:.4g}" if name in group.others else "-" for group in groups]
         columns += [(short(name), means)]
-    while len(columns) > needed and room(columns) > width:
+    while len(columns) > needed and room(columns, len(keys)) > width:
         columns.pop()
     for place, (name, _) in enumerate(columns):
-        result.add_column(escape(name), overflow="fold", no_wrap=place > len(keys))
+        result.add_column(name, overflow="fold", no_wrap=place > len(keys))
     for cells in zip(*(cells for _, cells in columns), strict=True):
-        result.add_row(*map(escape, cells))
+        result.add_row(*cells)
     if len(ranking.groups) > MOST_ROWS:
         result.caption = f"and {len(ranking.groups) - MOST_ROWS} more in {CSV}"
     return result
 
 
-def room(columns: Sequence[tuple[str, Sequence[str]]]) -> int:
-    """The width of a table of these columns, in characters."""
-    return 1 + sum(3 + max(map(len, [name, *cells])) for name, cells in columns)
+def room(columns: Sequence[tuple[str, Sequence[str]]], keys: int) -> int:
+    """The width of a table, in characters: rank, so many columns of values, which fold, and scores."""
+    widths = [max(cell_len(text) for text in [name, *cells]) for name, cells in columns]
+    folded = [min(width, WIDEST) if 0 < place <= keys else width for place, width in enumerate(widths)]
+    return 1 + sum(3 + width for width in folded)
 
 
 def of(n: int, jobs: int) -> str:
@@ -310,7 +316,7 @@ def effect_table(effect: Effect, ranking: Ranking) -> Table:
         mean = "-" if level.mean is None else digits.text(level.mean)
         share = 0.0 if level.mean is None or high == low else (level.mean - low) / (high - low)
         result.add_row(
-            escape(level.label),
+            level.label,
             mean,
             f"n {of(level.n, level.jobs)}",
             "" if level.mean is None else bar(share),
@@ -339,6 +345,6 @@ def causes(failures: Sequence[Result], sweep_dir: Path) -> Iterator[str]:
     """Two lines for each job that does not count: why, and where the rest of it can be read."""
     for job in failures[:MOST_FAILURES]:
         yield f"job {job.number} {job.status}: {label(job.values)}: {job.cause}"
-        yield f"  {sweep_dir / job.directory / OUTPUT}"
+        yield f"  {os.path.normpath(sweep_dir / job.directory / OUTPUT)}"
     if len(failures) > MOST_FAILURES:
         yield f"and {len(failures) - MOST_FAILURES} more such jobs in {JSON}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any, NamedTuple
 
 from trainer_cli.config.errors import UserError
 from trainer_cli.runs import sweeps
-from trainer_cli.runs.columns import STATUS, Cell, Column, fit
+from trainer_cli.runs.columns import STATUS, Cell, Column, cut, fit
 from trainer_cli.runs.console import console
 from trainer_cli.runs.find import all_runs, is_job
 from trainer_cli.runs.named import OUTPUTS, runs_of
@@ -19,6 +20,7 @@ from trainer_cli.runs.record import FILE, Record
 from trainer_cli.runs.screen import UNITS, duration
 from trainer_cli.runs.select import Filter, Run, select
 from trainer_cli.runs.sweeps import SweepRecord
+from trainer_cli.tracker.jsonl import plain
 
 PLAIN = ("run", "status", "steps", "step", "best", "took", "age", "id", "name", "created")
 """Keys that the table shows anyway."""
@@ -29,6 +31,8 @@ def print_runs(words: Sequence[str], sort: str | None, as_json: bool, plot: bool
 
     Raises UserError for a directory that is not there, a filter that none can pass, or too many curves.
     """
+    if as_json and plot:
+        raise UserError("runs prints JSON or draws curves, not both", right="--json or --plot")
     root, filters = where_and_which(words)
     narrowed = bool(filters) or sort is not None
     if not narrowed and not plot and (root / sweeps.FILE).is_file():
@@ -36,7 +40,10 @@ def print_runs(words: Sequence[str], sort: str | None, as_json: bool, plot: bool
 
         print_leaderboard(root, as_json)
         return
-    records = all_runs(root)
+    unread: list[str] = []
+    records = all_runs(root, unread)
+    for line in unread:
+        print(f"left out: {line}", file=sys.stderr)
     every = [Run(record) for record in records]
     runs = select(every, filters, sort)
     if plot:
@@ -44,7 +51,7 @@ def print_runs(words: Sequence[str], sort: str | None, as_json: bool, plot: bool
 
         print_curves([run.record for run in runs], root)
     elif as_json:
-        print(json.dumps([as_object(run.record) for run in runs], indent=1))
+        print(json.dumps([as_object(run.record) for run in runs], indent=1, allow_nan=False))
     elif (root / FILE).is_file() and not narrowed:
         from trainer_cli.runs.show import print_run
 
@@ -82,7 +89,7 @@ def where_and_which(words: Sequence[str]) -> tuple[Path, list[Filter]]:
 
 def as_object(record: Record) -> dict[str, Any]:
     """A run as JSON: its record, how it stands now, and where it is."""
-    return {**record.fields, "status": record.status, "dir": str(record.run_dir)}
+    return {**plain(record.fields), "status": record.status, "dir": str(record.run_dir)}
 
 
 def plural(count: int) -> str:
@@ -124,8 +131,10 @@ def print_table(runs: Sequence[Run], root: Path, title: str, keys: Sequence[str]
     jobs = jobs_of_sweeps(runs, root) if fold else {}
     rows = folded(runs, jobs, root)
     more = [key for key in keys if key not in PLAIN]
+    width = out.width if out.is_terminal else None
+    half = width and width // 2
     table = [
-        Column("run", [row.where for row in rows]),
+        Column("run", [Cell(cut(row.where.text, half)) for row in rows]),
         Column("status", [row.status for row in rows]),
         *(Column(key, [Cell(brief(run.get(key))) for run in runs]) for key in more),
         Column("steps", [row.steps for row in rows], right=True),
@@ -134,8 +143,8 @@ def print_table(runs: Sequence[Run], root: Path, title: str, keys: Sequence[str]
         Column("took", [row.took for row in rows], keep=2, right=True),
         Column("age", [row.age for row in rows], keep=3, right=True),
     ]
-    out.print(title, soft_wrap=True, markup=False)
-    out.print(fit(table, out.width if out.is_terminal else None), soft_wrap=True, end="")
+    out.print(title, soft_wrap=True)
+    out.print(fit(table, width), soft_wrap=True, end="")
     if jobs:
         print(f"\ntrainer-cli runs {max(jobs)} has its leaderboard")
 
@@ -163,8 +172,7 @@ def folded(runs: Sequence[Run], jobs: Mapping[Path, Sequence[Run]], root: Path) 
 
 def run_row(run: Run, root: Path) -> Row:
     """A run: of one that failed, the cause stands in the place of scores."""
-    fields = run.record.fields
-    error = str(fields.get("error") or "").removeprefix("error: ").strip().partition("\n")[0]
+    error = (run.record.error or "").partition("\n")[0]
     failed = run.status in ("failed", "diverged") and error
     return Row(
         Cell(str(run.record.run_dir.relative_to(root)) if run.record.run_dir != root else root.name),
@@ -233,9 +241,9 @@ def final_scores(record: Record) -> str:
     best = record.fields.get("best") or {}
     return (
         ", ".join(
-            f"{name.removeprefix('eval/')} {value:.4g}"
+            f"{name.removeprefix('eval/')} {'nan' if value is None else format(value, '.4g')}"
             for name, value in results.items()
-            if name.startswith("eval/") and name not in best and value is not None
+            if name.startswith("eval/") and name not in best
         )
         or "-"
     )

@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from trainer_cli.runs.effects import Effect, as_json, as_text, effects
+from trainer_cli.runs.record import GONE
 from trainer_cli.runs.seeds import Lead, deviation, lead
-from trainer_cli.runs.sweeps import Entry, SweepRecord, score_of
+from trainer_cli.runs.sweeps import DONE, Entry, SweepRecord, score_of
 
 SEEDS = ("args.seed", "args.data_seed")
 """Axes that are folded: they are no choice between settings."""
@@ -108,7 +109,7 @@ def result(sweep: SweepRecord, entry: Entry, asked: bool) -> Result:
     name, score = metric.get("name"), score_of(fields)
     status = "waiting" if record is None else record.status
     cause = why_not(fields, status)
-    if entry.id in sweep.fields.get("refused", {}):
+    if status not in DONE and entry.id in sweep.fields.get("refused", {}):
         status, cause = "failed", sweep.fields["refused"][entry.id]
     others = {
         other: value
@@ -139,7 +140,7 @@ def why_not(fields: Mapping[str, Any], status: str) -> str | None:
         was_evaluated = name in (fields.get("results") or {})
         return f"its {short(name)} " + ("is not finite" if was_evaluated else "was not evaluated")
     if status == "failed":
-        return fields.get("error") or "its process ended without a word"
+        return fields.get("error") or GONE
     return fields.get("error") or fields.get("stopped")
 
 

@@ -41,6 +41,10 @@ PACKAGES = (
     "pytorch-optimizer",
     "schedulefree",
 )
+GONE = "its process ended without a word"
+"""The cause where a run was killed, or its machine went down."""
+MAPPINGS = ("choices", "best", "results", "summary", "packages", "machine", "git", "metric", "sweep")
+LISTS = ("argv", "overrides", "sessions", "project")
 # What does not change a run's numbers is left out of its identity.
 NOT_IDENTITY = (
     ("resume",),
@@ -101,7 +105,11 @@ class Record:
         """The record of an existing run; raises OSError or ValueError where there is none."""
         fields = json.loads((run_dir / FILE).read_text(encoding="utf-8"))
         if not isinstance(fields, dict) or not {"id", "created"} <= fields.keys():
-            raise ValueError(f"{run_dir / FILE} is no record of a run")
+            raise ValueError("it is no record of a run")
+        for kind, names in ((dict, MAPPINGS), (list, LISTS)):
+            for name in names:
+                if fields.get(name) is not None and not isinstance(fields[name], kind):
+                    raise ValueError(f"its {name} is {json.dumps(fields[name])}")
         return cls(run_dir, fields)
 
     def update(self, **fields: Any) -> None:
@@ -125,6 +133,13 @@ class Record:
         """The status, less a claim to be running whose process is gone."""
         stated = str(self.fields.get("status"))
         return "failed" if stated == "running" and self.is_here and not self.lives else stated
+
+    @property
+    def error(self) -> str | None:
+        """Why it failed, if it did, in its own words or, where it could say nothing, in these."""
+        if self.fields.get("error"):
+            return str(self.fields["error"]).removeprefix("error: ").strip()
+        return GONE if self.fields.get("status") == "running" and self.status == "failed" else None
 
     @property
     def is_here(self) -> bool:

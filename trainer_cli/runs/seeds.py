@@ -49,8 +49,10 @@ def lead(first: Sequence[float], second: Sequence[float]) -> Lead:
     freedom = len(first) + len(second) - 2
     if freedom == 0:
         return Lead(difference)
-    squares = sum(statistics.variance(scores) * (len(scores) - 1) for scores in (first, second) if scores[1:])
-    spread = math.sqrt(squares / freedom)
+    # No squares of scores, which are no floats where a perplexity got out of hand.
+    several = [scores for scores in (first, second) if len(scores) > 1]
+    parts = [statistics.stdev(scores) * math.sqrt(len(scores) - 1) for scores in several]
+    spread = math.hypot(*parts) / math.sqrt(freedom)
     if spread == 0:
         return Lead(difference, spread, p=0.0 if difference else 1.0)
     ratio = difference / spread

@@ -100,12 +100,14 @@ class Run:
 
     @property
     def seconds(self) -> float | None:
-        """How long it ran, or has run; None where that is not known, as it was interrupted in between."""
+        """How long it ran, or has run, in all its sessions; None where one was cut off at an unknown time."""
         fields = self.record.fields
-        ended = now() if self.status == "running" else moment(fields.get("ended"))
-        if len(fields.get("sessions") or ()) > 1 or ended is None or self.created is None:
-            return None
-        return (ended - self.created).total_seconds()
+        sessions = fields.get("sessions") or ()
+        starts = [moment(one.get("at")) for one in sessions] if len(sessions) > 1 else [self.created]
+        ends = [moment(one.get("ended")) for one in sessions[:-1]]
+        ends.append(now() if self.status == "running" else moment(fields.get("ended")))
+        spans = [(end - start).total_seconds() for start, end in zip(starts, ends) if start and end]
+        return sum(spans) if len(spans) == len(starts) else None
 
     @property
     def created(self) -> datetime.datetime | None:
@@ -124,9 +126,9 @@ class Run:
 
     @cached_property
     def config_text(self) -> str:
-        """Its config.yaml; empty where there is none."""
+        """Its config.yaml, with a mark in the place of what is no text; empty where there is none."""
         try:
-            return (self.record.run_dir / CONFIG).read_text(encoding="utf-8")
+            return (self.record.run_dir / CONFIG).read_text(encoding="utf-8", errors="replace")
         except OSError:
             return ""
 
@@ -182,12 +184,12 @@ def moment(text: Any) -> datetime.datetime | None:
         return None
 
 
-def at(tree: Mapping[str, Any], key: str) -> Any:
+def at(values: Mapping[str, Any], key: str) -> Any:
     """The value at a dotted key; raises KeyError."""
-    if key in tree:
-        return tree[key]
+    if key in values:
+        return values[key]
     first, _, rest = key.partition(".")
-    below = tree[first] if rest else None
+    below = values[first] if rest else None
     if not isinstance(below, Mapping):
         raise KeyError(key)
     return at(below, rest)
@@ -195,14 +197,24 @@ def at(tree: Mapping[str, Any], key: str) -> Any:
 
 def section(config: str, name: str) -> dict[str, Any]:
     """One section of a config.yaml: reading the whole of a thousand takes seconds."""
-    import yaml  # only where a filter needs it
-
     lines = re.search(rf"^{re.escape(name)}:.*\n(?:(?:[ -].*)?\n)*", config, re.MULTILINE)
     try:
-        loaded = yaml.load(lines[0], yaml.CSafeLoader) if lines else {}
-    except yaml.YAMLError:
+        return tree(lines[0]) if lines else {}
+    except ValueError:
         return {}
-    return loaded if isinstance(loaded, dict) else {}
+
+
+def tree(config: str) -> dict[str, Any]:
+    """What a config.yaml says; raises ValueError where it is damaged."""
+    import yaml  # only where a filter needs it
+
+    try:
+        found = yaml.load(config, yaml.CSafeLoader) or {}
+    except yaml.YAMLError as error:
+        raise ValueError(str(error)) from error
+    if not isinstance(found, dict):
+        raise ValueError("it has no keys")
+    return found
 
 
 ROW = 1 << 16
@@ -276,8 +288,6 @@ def refuse_unknown(key: str, runs: Sequence[Run]) -> None:
 
 def names_of(runs: Sequence[Run]) -> Iterator[str]:
     """What the runs can be filtered by; of the configurations the newest's."""
-    import yaml
-
     yield from COLUMNS
     for run in runs:
         fields = run.record.fields
@@ -285,15 +295,15 @@ def names_of(runs: Sequence[Run]) -> Iterator[str]:
             yield from fields.get(place) or ()
         yield from (name for name, value in fields.items() if not isinstance(value, Mapping))
     try:
-        yield from flat(yaml.load(runs[-1].config_text, yaml.CSafeLoader) or {})
-    except yaml.YAMLError:
+        yield from flat(tree(runs[-1].config_text))
+    except ValueError:
         return
 
 
-def flat(tree: Mapping[str, Any], above: str = "") -> dict[str, Any]:
-    """The values of a tree by their dotted keys; an empty section is a value."""
+def flat(config: Mapping[str, Any], above: str = "") -> dict[str, Any]:
+    """The values of a configuration by their dotted keys; an empty section is a value."""
     found: dict[str, Any] = {}
-    for name, value in tree.items():
+    for name, value in config.items():
         key = f"{above}{name}"
         found |= flat(value, f"{key}.") if isinstance(value, Mapping) and value else {key: value}
     return found

@@ -48,7 +48,7 @@ def print_run(word: str, as_json: bool) -> None:
         )
     run = Run(records[0])
     if as_json:
-        print(json.dumps(as_object(run.record), indent=1))
+        print(json.dumps(as_object(run.record), indent=1, allow_nan=False))
         return
     out = console()
     head = Text(str(run.record.run_dir), "bold").append("  ").append(run.status, STATUS.get(run.status, ""))
@@ -76,8 +76,8 @@ def facts(run: Run) -> Iterator[tuple[str, str]]:
         yield "overrides", shlex.join(fields["overrides"])
     yield "started", started(run)
     yield "steps", f"{'none' if run.steps is None else run.steps} of {fields.get('total_steps', '?')}"
-    if fields.get("error"):
-        yield "error", " ".join(str(fields["error"]).removeprefix("error: ").split())
+    if run.record.error:
+        yield "error", " ".join(run.record.error.split())
     if fields.get("stopped"):
         yield "stopped", str(fields["stopped"])
     yield from results(run)
@@ -91,16 +91,17 @@ def facts(run: Run) -> Iterator[tuple[str, str]]:
     yield "again", f"trainer-cli rerun {shlex.quote(str(run_dir))}"
 
 
-def started(run: Run) -> str:
-    """When, where and for how long it ran."""
+def started(run: Run, now: bool = True) -> str:
+    """When, where and for how long it ran; not how long ago, where that is not read `now`."""
     fields = run.record.fields
-    text = f"{run.created:%Y-%m-%d %H:%M:%S}, {ago(run.age)} ago" if run.created else "?"
+    text = f"{run.created:%Y-%m-%d %H:%M:%S}" if run.created else "?"
+    text += f", {ago(run.age)} ago" if now and run.created else ""
     text += f", on {fields['host']}" if fields.get("host") else ""
     if run.seconds is not None:
         text += f"; {'runs for' if run.status == 'running' else 'took'} {span(run.seconds)}"
     sessions = fields.get("sessions") or ()
     if len(sessions) > 1:
-        text += f"; gone on with at step {', '.join(str(one.get('step')) for one in sessions[1:])}"
+        text += f"; resumed at step {', '.join(str(one.get('step')) for one in sessions[1:])}"
     if fields.get("parent"):
         text += f"; from {as_text(fields['parent'])}"
     elif fields.get("resume_from"):

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from trainer_cli import durable
+from trainer_cli.runs.effects import as_text
 from trainer_cli.runs.record import Record
 
 FILE = "sweep.json"
+
+DONE = ("finished", "pruned", "diverged")
+"""How a job ends that the same command does not run again: those would come to the same."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +36,7 @@ class Entry:
     @property
     def label(self) -> str:
         """Its values in a line."""
-        return " ".join(f"{key}={value}" for key, value in self.values.items()) or "the one job"
+        return " ".join(f"{key}={as_text(value)}" for key, value in self.values.items()) or "the one job"
 
 
 @dataclass
@@ -51,7 +56,7 @@ class SweepRecord:
         """The record of an existing sweep; raises OSError or ValueError where there is none."""
         fields = json.loads((sweep_dir / FILE).read_text(encoding="utf-8"))
         if not isinstance(fields, dict) or not {"jobs", "asked"} <= fields.keys():
-            raise ValueError(f"{sweep_dir / FILE} is no record of a sweep")
+            raise ValueError("it is no record of a sweep")
         return cls(sweep_dir, fields)
 
     def update(self, **fields: Any) -> None:
@@ -70,10 +75,14 @@ class SweepRecord:
         by_id = {entry.id: entry for entry in self.entries}
         return [by_id[job] for job in self.fields["asked"]]
 
+    def run_dir(self, entry: Entry) -> Path:
+        """The directory of a job's run, which may be one of a sweep beside it."""
+        return Path(os.path.normpath(self.sweep_dir / entry.directory))
+
     def record(self, entry: Entry) -> Record | None:
         """The run of a job; None where it was never started."""
         try:
-            return Record.load(self.sweep_dir / entry.directory)
+            return Record.load(self.run_dir(entry))
         except (OSError, ValueError):
             return None
 
