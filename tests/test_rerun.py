@@ -254,7 +254,7 @@ def test_equal_numbers_are_said_to_be_so() -> None:
     assert compared(then, {**then, "train/seconds": 2.0}, ([row], [other])) == [
         "  eval/loss  0.30000000000000004, equal to the last bit",
         "  eval/f1  None, equal to the last bit",
-        "  all 1 rows of metrics.jsonl are equal",
+        "  all rows of metrics.jsonl are equal: 1",
     ]
 
 
@@ -269,7 +269,7 @@ def test_other_numbers_are_told_with_their_distance() -> None:
 def test_rows_are_equal_up_to_where_they_part() -> None:
     rows = [{"step": step, "train/loss": float(step)} for step in (1, 2, 3)]
     other = [*rows[:2], {"step": 3, "train/loss": 9.0}]
-    assert of_rows(rows, other) == "2 rows are equal; at step 3 train/loss is 9.0, and was 3.0"
+    assert of_rows(rows, other) == "equal up to row 2; at step 3 train/loss is 9.0, and was 3.0"
     assert of_rows(rows, rows[:2]) == "the first 2 rows are equal; that one has 3, this one 2"
 
 

@@ -207,9 +207,9 @@ def of_rows(then: Sequence[Mapping[str, Any]], now: Sequence[Mapping[str, Any]])
         shared = [name for name in old if name in new and not name.endswith(MEASURED)]
         for name in shared:
             if repr(old[name]) != repr(new[name]):
-                before = f"{number} rows are equal" if number else "the rows differ from the first on"
+                before = f"equal up to row {number}" if number else "the rows differ from the first on"
                 return f"{before}; at step {new['step']} {name} is {new[name]}, and was {old[name]}"
     fewer = min(len(then), len(now))
     if len(then) != len(now):
         return f"the first {fewer} rows are equal; that one has {len(then)}, this one {len(now)}"
-    return f"all {fewer} rows of {METRICS} are equal"
+    return f"all rows of {METRICS} are equal: {fewer}"

@@ -16,7 +16,7 @@ def test_a_run_comes_to_the_same_again(project):
     lines = [line.strip() for line in again.out.splitlines()]
     results = [line for line in lines if line.startswith("eval/")]
     assert len(results) == 2 and all(line.endswith("equal to the last bit") for line in results)
-    assert lines[-1] == f"all {len(project.rows(first))} rows of metrics.jsonl are equal"
+    assert lines[-1] == f"all rows of metrics.jsonl are equal: {len(project.rows(first))}"
     second = project.record()
     assert (second["rerun_of"], second["status"]) == (first.name, "finished") and len(project.runs) == 2
     assert second["identity"] == project.record(first)["identity"]
@@ -30,7 +30,7 @@ def test_so_does_one_of_several_processes(project):
     project.run(*WORDS, "strategy=ddp", "strategy.num_processes=2", "args.use_cpu=true")
     again = project("rerun", str(project.last))
     assert again.code == 0, again.text
-    assert again.out.count("equal to the last bit") == 2 and "rows of metrics.jsonl are equal" in again.out
+    assert again.out.count("equal to the last bit") == 2 and "all rows of metrics.jsonl are equal" in again.out
 
 
 def test_a_job_of_a_sweep_is_a_run_of_its_own(project):
