@@ -30,7 +30,8 @@ def test_so_does_one_of_several_processes(project):
     project.run(*WORDS, "strategy=ddp", "strategy.num_processes=2", "args.use_cpu=true")
     again = project("rerun", str(project.last))
     assert again.code == 0, again.text
-    assert again.out.count("equal to the last bit") == 2 and "all rows of metrics.jsonl are equal" in again.out
+    assert again.out.count("equal to the last bit") == 2
+    assert "all rows of metrics.jsonl are equal" in again.out
 
 
 def test_a_job_of_a_sweep_is_a_run_of_its_own(project):
