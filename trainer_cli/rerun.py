@@ -20,7 +20,7 @@ from trainer_cli.start import carry_out
 from trainer_cli.tracker.jsonl import FILE as METRICS
 from trainer_cli.tracker.jsonl import read
 
-MEASURED = ("seconds", "_per_second", "_mb")
+MEASURED = ("seconds", "_per_second", "seconds_per_step", "_mb")
 """How the names of numbers end that are another each time."""
 
 ENVIRONMENT = ("git", "packages", "machine", "processes")
