@@ -28,7 +28,7 @@ browser:  ## Chromium and its driver, for the tests that look at a report's page
 run: setup  ## fine-tune a small encoder on rated tweets: about a minute on two cores
 	$(BIN)/trainer-cli +recipe=glue
 
-check: lint types  ## lint, types and the fast tests: two minutes on two cores
+check: lint types  ## lint, types and the fast tests: four minutes on two cores
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m 'not slow'
 
 lint: setup  ## ruff
