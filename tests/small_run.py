@@ -15,7 +15,9 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset, IterableDataset
 
 from trainer_cli import runner
+from trainer_cli.callbacks import Callback
 from trainer_cli.config.compose import compose
+from trainer_cli.config.errors import UserError
 from trainer_cli.data.shuffled import Shuffled
 from trainer_cli.engine import Engine
 from trainer_cli.model import MLP
@@ -54,6 +56,17 @@ class Unlabelled(DoubleRows):
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         row = super().__getitem__(index)
         return {**row, "labels": torch.tensor(-100)} if index % 3 == 0 or 10 < index < 20 else row
+
+
+class RefusesAt(Callback):
+    """Finds at the end of this step that the user asked for something that cannot be."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_step_end(self, engine: Engine) -> None:
+        if engine.state.step == self.step:
+            raise UserError("it cannot be", right="something else")
 
 
 POISONED = 11

@@ -491,6 +491,14 @@ def test_a_refused_resume_leaves_every_byte_as_it_was() -> None:
     assert {path: text for path, (_, text) in tree(run_dir).items()} == before
 
 
+@pytest.mark.parametrize("saved", ["checkpoint-10", "model"])
+def test_what_has_saved_anything_is_not_taken_back(saved: str) -> None:
+    prepared = begin(*WORDS)
+    (prepared.run_dir / saved).mkdir()
+    take_back(prepared)
+    assert (prepared.run_dir / saved).is_dir() and Record.load(prepared.run_dir)
+
+
 def test_each_start_is_noted() -> None:
     run_dir = made()
     ended = Record.load(run_dir).fields["ended"]

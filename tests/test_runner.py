@@ -289,6 +289,28 @@ def test_an_error_is_told_and_all_is_closed_before_it_leaves(tmp_path: Path, err
     assert not (tmp_path / "model").exists()
 
 
+@pytest.mark.parametrize("step", [1, 5])
+def test_what_the_user_can_put_right_is_a_failure_once_an_update_was_made(tmp_path: Path, step: int) -> None:
+    late = ("+callbacks.late._target_=small_run.RefusesAt", f"callbacks.late.step={step}")
+    with built(tmp_path, *late) as engine, pytest.raises(RunFailed) as caught:
+        runner.run(engine)
+    assert caught.value.block() == "error: it cannot be\n  something else"
+    assert isinstance(caught.value.__cause__, UserError)
+
+
+def test_what_the_user_can_put_right_is_a_refusal_before_the_first_update(tmp_path: Path) -> None:
+    def refuse(engine: Engine) -> None:
+        raise UserError("it cannot be")
+
+    with built(tmp_path) as engine:
+        engine.callbacks["watch"] = part = Ends(None)
+        part.on_begin = refuse  # type: ignore[method-assign]
+        engine.__post_init__()
+        with pytest.raises(UserError) as caught:
+            runner.run(engine)
+    assert not isinstance(caught.value, RunFailed)
+
+
 def test_an_interrupted_run_has_no_model_and_no_further_stages(tmp_path: Path) -> None:
     def interrupt(engine: Engine) -> None:
         engine.state.signal = 15

@@ -21,6 +21,7 @@ import torch
 from small_run import OVERRIDES
 
 from trainer_cli import start
+from trainer_cli.checkpoint import Checkpoints
 from trainer_cli.config.compose import compose
 from trainer_cli.config.errors import UserError
 from trainer_cli.prepare import Prepared, begin
@@ -107,6 +108,35 @@ def test_a_run_that_is_refused_leaves_no_trace(
     assert start.carry_out(lambda: prepared, traceback=False) == 2
     assert "do not fill one batch of 8" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+def refused_late(prepare: Callable[..., Prepared], *words: str) -> Prepared:
+    """A run of which a callback finds at step 3 that it cannot be."""
+    callback = ("+callbacks.late._target_=small_run.RefusesAt", "callbacks.late.step=3")
+    return prepare(
+        *callback, "args.eval_strategy=no", "args.save_strategy=steps", "args.save_steps=2", *words
+    )
+
+
+def test_a_run_that_has_trained_is_never_taken_back(
+    prepare: Callable[..., Prepared], capsys: pytest.CaptureFixture[str]
+) -> None:
+    prepared = refused_late(prepare)
+    assert start.carry_out(lambda: prepared, traceback=False) == 1
+    assert capsys.readouterr().err.endswith(
+        f"error: it cannot be\n  something else\n  saved: {prepared.run_dir}/checkpoint-2 (resume=latest)\n"
+    )
+    assert (status(prepared), Record.load(prepared.run_dir).error) == ("failed", "it cannot be")
+    assert Checkpoints(prepared.run_dir, None).newest() == (prepared.run_dir / "checkpoint-2", [])
+
+
+def test_a_run_is_kept_where_it_trained_and_saved_nothing(
+    prepare: Callable[..., Prepared], capsys: pytest.CaptureFixture[str]
+) -> None:
+    prepared = refused_late(prepare, "args.save_strategy=no")
+    assert start.carry_out(lambda: prepared, traceback=False) == 1
+    assert capsys.readouterr().err.endswith("error: it cannot be\n  something else\n")
+    assert status(prepared) == "failed" and (prepared.run_dir / "metrics.jsonl").stat().st_size
 
 
 def test_nothing_is_started_where_nothing_is_left_to_do(
@@ -227,6 +257,18 @@ def test_what_the_ranks_refuse_is_said_once(prepare: Callable[..., Prepared]) ->
     assert process.returncode == 2
     assert err.count("error: the 3 training rows do not fill one batch of 16") == 1
     assert err.count("Traceback") == 1
+    assert status(prepared) == "failed"
+
+
+@pytest.mark.slow
+def test_a_run_of_several_processes_that_has_trained_is_never_taken_back(
+    prepare: Callable[..., Prepared],
+) -> None:
+    prepared = refused_late(prepare, *TWO)
+    with started(prepared, stderr=subprocess.PIPE) as process:
+        _, err = process.communicate(timeout=120)
+    assert process.returncode == 1 and err.count("it cannot be") == 1
+    assert err.endswith(f"  saved: {prepared.run_dir}/checkpoint-2 (resume=latest)\n")
     assert status(prepared) == "failed"
 
 

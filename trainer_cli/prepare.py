@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from trainer_cli import durable
+from trainer_cli.checkpoint.store import Checkpoints
 from trainer_cli.config.compose import Composition, apply, choices, compose, dump, load, without
 from trainer_cli.config.errors import UserError
 from trainer_cli.config.resume import FROM_START, Setup, block, differences, explain, text
@@ -289,7 +290,12 @@ def edits(config: Mapping[str, Any], words: Sequence[str], config_dirs: Sequence
 
 
 def take_back(prepared: Prepared) -> None:
-    """Remove the directory of a fresh run, and leave that of an old one as it was."""
+    """Remove the directory of a fresh run, and leave that of an old one as it was.
+
+    Nothing is done to a fresh run that has saved anything: no error deletes what was trained.
+    """
+    if prepared.fresh and has_trained(prepared.run_dir):
+        return
     if prepared.fresh:
         discard(prepared.run_dir)
     for path, before in prepared.before.items():
@@ -297,6 +303,17 @@ def take_back(prepared: Prepared) -> None:
             path.unlink()
         else:
             durable.write(path, before)
+
+
+def has_trained(run_dir: Path) -> bool:
+    """Whether a checkpoint or a model stands in the run's directory."""
+    return (run_dir / "model").exists() or bool(Checkpoints(run_dir, None).steps())
+
+
+def newest_saved(run_dir: Path) -> str:
+    """A line for the end of an error that says what the run has saved; empty where that is nothing."""
+    steps = Checkpoints(run_dir, None).steps()
+    return f"\n  saved: {run_dir / f'checkpoint-{steps[-1]}'} (resume=latest)" if steps else ""
 
 
 def discard(run_dir: Path) -> None:

@@ -24,6 +24,7 @@ from trainer_cli.config.errors import DiskFull, Diverged, RunFailed, UserError
 from trainer_cli.config.secrets import masked
 from trainer_cli.launch import die_with_parent, record_failure
 from trainer_cli.logs import relayed, start_logging
+from trainer_cli.prepare import newest_saved
 from trainer_cli.runs.console import console
 from trainer_cli.runs.record import CONFIG, Record
 from trainer_cli.runs.screen import short
@@ -79,7 +80,8 @@ def execute(run_dir: Path, show_traceback: bool, speaks_for_all: bool = False) -
         status = "diverged" if isinstance(error, Diverged) else "failed"
         return ending.failed(error.block(), 1, error if show_traceback else None, status, in_a_line(error))
     except UserError as error:
-        return ending.failed(error.block(), 2, error if show_traceback else None, cause=in_a_line(error))
+        code = 1 if is_restart() else 2  # a run that has been restarted is no longer one that can be refused
+        return ending.failed(error.block(), code, error if show_traceback else None, cause=in_a_line(error))
     except Exception as error:
         if is_disk_full(error):
             full = DiskFull.at(run_dir)
@@ -137,7 +139,7 @@ def metric_of(engine: Engine) -> dict[str, Any] | None:
 
 def resume_from(record: Record) -> Path | None:
     """The checkpoint to go on from: the one that was asked for, or after a restart the newest."""
-    if int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0:
+    if is_restart():
         newest, rejected = Checkpoints(record.run_dir, None).newest()
         for reason in rejected:
             log.warning("rejected %s", reason)
@@ -145,6 +147,11 @@ def resume_from(record: Record) -> Path | None:
             return newest
     path = record.fields["resume_from"]
     return None if path is None else Path(path)
+
+
+def is_restart() -> bool:
+    """Whether the launcher started this process again, after one of the run's had failed."""
+    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
 
 
 @contextlib.contextmanager
@@ -246,7 +253,7 @@ class Ending:
         if "TORCHELASTIC_ERROR_FILE" in os.environ:
             record_failure(text, code)
         else:
-            print(text, file=sys.stderr)
+            print(text + (newest_saved(self.record.run_dir) if code == 1 else ""), file=sys.stderr)
         return code
 
 

@@ -186,8 +186,12 @@ def build(
 
 
 def run(engine: Engine) -> Row:
-    """Carry out the stages that `args.stages` names; returns the final numbers by their logged names."""
+    """Carry out the stages that `args.stages` names; returns the final numbers by their logged names.
+
+    Once an update was made, a UserError is raised as RunFailed: the run is kept, with all that it saved.
+    """
     results: Row = {}
+    first_step = engine.state.step
     engine.notify("on_begin")
     if engine.state.step > 0:
         engine.notify("on_resume")
@@ -205,6 +209,8 @@ def run(engine: Engine) -> Row:
             status = "diverged" if isinstance(error, Diverged) else "preempted"
         engine.notify("on_exception", error)
         engine.saver.close()
+        if isinstance(error, UserError) and engine.state.step != first_step:
+            raise RunFailed.late(error) from error
         raise
     finally:
         engine.notify("on_end")

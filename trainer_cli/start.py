@@ -13,7 +13,7 @@ from typing import Any
 from trainer_cli.config.compose import load
 from trainer_cli.config.errors import UserError
 from trainer_cli.launch import die_with_parent
-from trainer_cli.prepare import Prepared, prepare, take_back
+from trainer_cli.prepare import Prepared, newest_saved, prepare, take_back
 from trainer_cli.runs.record import CONFIG, Record
 from trainer_cli.signals import SIGNALS, EarlySignals, Stopped
 
@@ -30,7 +30,7 @@ def main() -> int:
 def execute(prepared: Prepared, traceback: bool) -> int:
     """Run it in as many processes as its strategy asks for, this one where that is one; the exit code.
 
-    A run that is refused leaves no trace.
+    A run that is refused leaves no trace; one that has trained anything is kept, whatever its end.
     """
     strategy = prepared.config["strategy"]
     try:
@@ -111,8 +111,9 @@ def execute_ranks(run_dir: Path, strategy: Mapping[str, Any], traceback: bool) -
     if not text:
         how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
         text = f"the run failed: process {failure.rank} {how}; more is in {run_dir / 'ranks'}"
-    report_failure(run_dir, text)
-    return 2 if code == 2 else 1
+    code = 2 if code == 2 else 1
+    report_failure(run_dir, text, code)
+    return code
 
 
 def stopped(run_dir: Path, number: int) -> int:
@@ -125,9 +126,9 @@ def stopped(run_dir: Path, number: int) -> int:
     return 0 if record.fields["status"] == "finished" else 128 + number
 
 
-def report_failure(run_dir: Path, text: str) -> None:
+def report_failure(run_dir: Path, text: str, code: int = 1) -> None:
     """Say it and note it, for a process that could not."""
-    print(text, file=sys.stderr)
+    print(text + (newest_saved(run_dir) if code == 1 else ""), file=sys.stderr)
     record = Record.load(run_dir)
     # Else the main process has said it itself; one that the agent stopped on that account has not.
     if record.fields["status"] in ("running", "preempted"):

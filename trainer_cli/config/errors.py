@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Self
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class UserError(Exception):
         super().__init__(what)
 
     @classmethod
-    def many(cls, problems: Sequence[Problem]) -> UserError:
+    def many(cls, problems: Sequence[Problem]) -> Self:
         """One report of everything that is wrong; needs at least one problem."""
         first = problems[0]
         error = cls(first.what, first.where, first.right)
@@ -50,6 +51,11 @@ class UserError(Exception):
 
 class RunFailed(UserError):
     """The run came to an end that the user can understand: shown as a short block, exit code 1."""
+
+    @classmethod
+    def late(cls, error: UserError) -> UserError:
+        """The same report, of a run that has trained: it has failed, and is not one that was refused."""
+        return error if isinstance(error, RunFailed) else cls.many(error.problems)
 
 
 class Diverged(RunFailed):
