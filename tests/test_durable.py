@@ -158,3 +158,26 @@ def test_a_new_file_is_as_open_as_any_other(tmp_path: Path) -> None:
     durable.write(tmp_path / "durable", NEW)
     (tmp_path / "plain").write_text(NEW)
     assert (tmp_path / "durable").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+@pytest.mark.parametrize(
+    "error",
+    [OSError(5, "Input/output error"), ValueError("Error while serializing: I/O error: words (os error 5)")],
+    ids=["python", "safetensors"],
+)
+def test_an_error_of_the_disk_names_the_file(tmp_path: Path, error: Exception) -> None:
+    with pytest.raises(OSError) as caught, durable.naming(tmp_path / "file"):
+        raise error
+    assert (caught.value.errno, caught.value.filename) == (5, str(tmp_path / "file"))
+
+
+def test_an_error_that_is_none_of_the_disk_stays_as_it_is(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="other"), durable.naming(tmp_path):
+        raise ValueError("other")
+
+
+def test_a_folder_that_is_gone_is_told_by_the_file_s_own_name(path: Path) -> None:
+    missing = path.parent / "gone" / "run.json"
+    with pytest.raises(FileNotFoundError) as caught:
+        durable.write(missing, NEW)
+    assert caught.value.filename == str(missing)

@@ -93,6 +93,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader has gone (`trainer-cli --help | head`): there is nobody to tell.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        if error.filename is None or traceback:
+            raise
+        print(masked(f"error: {error.filename}: {error.strerror}"), file=sys.stderr)
+        return 1
 
 
 def answer(line: CommandLine, arguments: Sequence[str]) -> int:

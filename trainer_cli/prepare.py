@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from collections.abc import Mapping, Sequence
@@ -12,11 +13,11 @@ from typing import Any
 from trainer_cli import durable
 from trainer_cli.checkpoint.store import Checkpoints
 from trainer_cli.config.compose import Composition, apply, choices, compose, dump, load, without
-from trainer_cli.config.errors import UserError
+from trainer_cli.config.errors import DiskFailed, UserError
 from trainer_cli.config.resume import FROM_START, Setup, block, differences, explain, text
 from trainer_cli.runs.code import FILE as DIFF
 from trainer_cli.runs.find import NO_RECORD, Found, at_newest, check, find, forbidden, why_afresh
-from trainer_cli.runs.record import CONFIG, FILE, Record, identity, now, provenance
+from trainer_cli.runs.record import CONFIG, FILE, Record, cannot_be_made, identity, now, provenance
 from trainer_cli.tracker.jsonl import FILE as METRICS
 
 
@@ -121,12 +122,16 @@ def create(
         record = Record.make(Path(config["args"]["output_dir"]), name, about)
     else:
         record = Record.at(run_dir, about)
-    dump(config, record.run_dir / CONFIG, f"run {record.fields['id']}: trainer-cli {' '.join(argv)}")
-    if metrics is not None:
-        shutil.copy(metrics, record.run_dir)
-    if diff is not None:
-        durable.write(record.run_dir / DIFF, diff)
-    record.start()
+    try:
+        dump(config, record.run_dir / CONFIG, f"run {record.fields['id']}: trainer-cli {' '.join(argv)}")
+        if metrics is not None:
+            shutil.copy(metrics, record.run_dir)
+        if diff is not None:
+            durable.write(record.run_dir / DIFF, diff)
+        record.start()
+    except OSError as error:
+        discard(record.run_dir)
+        raise cannot_be_made(record.run_dir, str(error.strerror)) from error
     return record
 
 
@@ -240,20 +245,26 @@ def in_place(
         raise forbidden(run_dir, "written to")
     files = (run_dir / CONFIG, run_dir / FILE)
     before: dict[Path, str | None] = {path: path.read_text(encoding="utf-8") for path in files}
+    prepared = Prepared(run_dir, config, fresh=False, before=before)
     git, was = fields["git"], record.fields.get("git") or {}
     if diff is not None and git["changes"] == was.get("changes") and was.get("diff"):
-        git = {**git, "diff": was["diff"]}
+        git, diff = {**git, "diff": was["diff"]}, None
     elif diff is not None:
         git = {**git, "diff": f"git-{git['changes']}.diff"}
-        if not (run_dir / git["diff"]).exists():
-            before[run_dir / git["diff"]] = None
-            durable.write(run_dir / git["diff"], diff)
-    dump(config, run_dir / CONFIG, f"run {record.fields['id']}: trainer-cli {' '.join(argv)}")
     past = [*record.fields.get("sessions", ())]
     past[-1:] = [{**last, "ended": record.fields.get("ended")} for last in past[-1:]]
     sessions = [*past, *fields["sessions"]][-SESSIONS:]
-    record.start(**{**fields, "git": git, "sessions": sessions})
-    return Prepared(run_dir, config, fresh=False, before=before)
+    try:
+        if diff is not None and not (run_dir / git["diff"]).exists():
+            before[run_dir / git["diff"]] = None
+            durable.write(run_dir / git["diff"], diff)
+        dump(config, run_dir / CONFIG, f"run {record.fields['id']}: trainer-cli {' '.join(argv)}")
+        record.start(**{**fields, "git": git, "sessions": sessions})
+    except OSError as error:
+        with contextlib.suppress(OSError):  # what the disk takes is put back
+            take_back(prepared)
+        raise DiskFailed.of(error, run_dir) or error from error
+    return prepared
 
 
 def branch(
@@ -300,7 +311,7 @@ def take_back(prepared: Prepared) -> None:
         discard(prepared.run_dir)
     for path, before in prepared.before.items():
         if before is None:
-            path.unlink()
+            path.unlink(missing_ok=True)
         else:
             durable.write(path, before)
 

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from trainer_cli.checkpoint.store import Checkpoints, is_disk_full
+from trainer_cli.checkpoint.store import Checkpoints
 from trainer_cli.config.compose import load
-from trainer_cli.config.errors import DiskFull, Diverged, RunFailed, UserError
+from trainer_cli.config.errors import DiskFailed, Diverged, RunFailed, UserError
 from trainer_cli.config.secrets import masked
 from trainer_cli.launch import die_with_parent, record_failure
 from trainer_cli.logs import relayed, start_logging
@@ -83,9 +83,8 @@ def execute(run_dir: Path, show_traceback: bool, speaks_for_all: bool = False) -
         code = 1 if is_restart() else 2  # a run that has been restarted is no longer one that can be refused
         return ending.failed(error.block(), code, error if show_traceback else None, cause=in_a_line(error))
     except Exception as error:
-        if is_disk_full(error):
-            full = DiskFull.at(run_dir)
-            return ending.failed(full.block(), 1, error if show_traceback else None, cause=in_a_line(full))
+        if (known := DiskFailed.of(error, run_dir)) is not None:
+            return ending.failed(known.block(), 1, error if show_traceback else None, cause=in_a_line(known))
         if early.came is not None:  # the error is what was left of the import that the signal broke off
             return ending.interrupted(early.came)
         return ending.failed(f"the run failed: {error}", 1, error, cause=in_a_line(error))
@@ -224,12 +223,9 @@ class Ending:
         return 128 + number
 
     def _note(self, status: str, **fields: Any) -> None:
-        """Write it into run.json, if the disk has room for that; what is printed says it all the same."""
-        try:
+        """Write it into run.json, if the disk takes it; what is printed says it all the same."""
+        with contextlib.suppress(OSError):
             self.record.end(status, **fields)
-        except OSError as error:
-            if not is_disk_full(error):
-                raise
 
     def failed(
         self,

@@ -118,7 +118,9 @@ def execute_ranks(run_dir: Path, strategy: Mapping[str, Any], traceback: bool) -
 
 def stopped(run_dir: Path, number: int) -> int:
     """A signal ended the run, which its own process may not have been able to answer; the exit code."""
-    record = Record.load(run_dir)
+    record = found(run_dir)
+    if record is None:
+        return 128 + number
     if record.fields["status"] == "running":
         print(f"{signal.Signals(number).name}: stopped before it could save", file=sys.stderr)
         with contextlib.suppress(OSError):  # where the disk is full the record stays as it is
@@ -129,11 +131,19 @@ def stopped(run_dir: Path, number: int) -> int:
 def report_failure(run_dir: Path, text: str, code: int = 1) -> None:
     """Say it and note it, for a process that could not."""
     print(text + (newest_saved(run_dir) if code == 1 else ""), file=sys.stderr)
-    record = Record.load(run_dir)
+    record = found(run_dir)
     # Else the main process has said it itself; one that the agent stopped on that account has not.
-    if record.fields["status"] in ("running", "preempted"):
+    if record is not None and record.fields["status"] in ("running", "preempted"):
         with contextlib.suppress(OSError):
             record.end("failed", error=text.rstrip().splitlines()[-1])
+
+
+def found(run_dir: Path) -> Record | None:
+    """The run's record; None where its directory was deleted meanwhile."""
+    try:
+        return Record.load(run_dir)
+    except (OSError, ValueError):
+        return None
 
 
 def process_count(strategy: Mapping[str, Any]) -> int:

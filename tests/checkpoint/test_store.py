@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import tempfile
 from pathlib import Path
 
@@ -113,6 +114,46 @@ def test_leftovers_of_a_dead_save_are_replaced_and_discarded(tmp_path: Path) -> 
     assert checkpoints.steps() == [1]
     checkpoints.discard_unfinished()
     assert [entry.name for entry in tmp_path.iterdir()] == ["checkpoint-1"]
+
+
+@pytest.mark.parametrize("kind", ["file", "link", "link to a directory"])
+def test_what_is_no_directory_in_the_place_of_a_save_is_no_hindrance(tmp_path: Path, kind: str) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "kept").touch()
+    run_dir = tmp_path / "run"
+    run_dir.mkdir()
+    for name in ("checkpoint-1", "checkpoint-9"):
+        place = run_dir / f"{UNFINISHED}{name}"
+        if kind == "file":
+            place.write_text("x")
+        else:
+            place.symlink_to(outside if kind == "link to a directory" else "nowhere")
+    checkpoints = saved(run_dir, 1)
+    assert verify(checkpoints.path(1)) is None
+    checkpoints.discard_unfinished()
+    assert [entry.name for entry in run_dir.iterdir()] == ["checkpoint-1"]
+    assert (outside / "kept").exists()
+
+
+def test_a_save_whose_directory_is_gone_names_it(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError) as caught:
+        saved(tmp_path / "gone", 1)
+    assert caught.value.filename == str(tmp_path / "gone")
+
+
+@pytest.mark.skipif(os.getuid() == 0, reason="root reads what nobody may read")
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    saved(tmp_path, 1)
+    (tmp_path / "checkpoint-1" / "weights.bin").chmod(0)
+    assert verify(tmp_path / "checkpoint-1") == "weights.bin cannot be read: Permission denied"
+
+
+def test_a_manifest_that_cannot_be_read_is_no_missing_one(tmp_path: Path) -> None:
+    saved(tmp_path, 1)
+    (tmp_path / "checkpoint-1" / MANIFEST).unlink()
+    (tmp_path / "checkpoint-1" / MANIFEST).mkdir()
+    assert verify(tmp_path / "checkpoint-1") == "manifest.json cannot be read: Is a directory"
 
 
 @pytest.mark.parametrize(

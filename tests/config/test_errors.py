@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
 
 from trainer_cli.config.errors import (
+    DiskFailed,
     DiskFull,
     Diverged,
     Problem,
@@ -66,3 +69,54 @@ def test_a_full_disk_says_what_it_needs_and_what_goes_on_without() -> None:
 def test_a_package_that_is_missing_comes_with_its_extra() -> None:
     block = missing_extra("optuna", "sweep").block()
     assert block == "error: optuna is not installed\n  pip install 'trainer-cli[sweep]' adds it"
+
+
+@pytest.mark.parametrize(
+    ("number", "right"),
+    [
+        (
+            errno.EIO,
+            "the disk may be failing: copy {run} to another, and resume=THE_COPY continues there",
+        ),
+        (errno.EROFS, "the file system is read-only now; made writable again, resume={run} continues"),
+        (errno.EACCES, "the directory has to be writable; then resume={run} continues"),
+        (errno.EMFILE, "a higher limit of open files (ulimit -n), or fewer args.dataloader_num_workers"),
+        (errno.EFBIG, "with that put right, resume={run} continues from the newest checkpoint"),
+    ],
+    ids=errno.errorcode.get,
+)
+def test_what_a_disk_refuses_is_named_with_what_helps(tmp_path: Path, number: int, right: str) -> None:
+    file = tmp_path / "metrics.jsonl"
+    error = DiskFailed.of(OSError(number, os.strerror(number), str(file)), tmp_path)
+    assert error is not None and isinstance(error, RunFailed)
+    assert error.problems[0].what == f"{file}: {os.strerror(number)}"
+    assert error.problems[0].right == right.format(run=tmp_path)
+
+
+def test_a_directory_that_is_gone_is_said_to_be(tmp_path: Path) -> None:
+    run_dir = tmp_path / "run"
+    with pytest.raises(FileNotFoundError) as caught:
+        (run_dir / "metrics.jsonl").open("ab")
+    error = DiskFailed.of(caught.value, run_dir)
+    assert error is not None and error.problems[0].what.startswith(f"the run's directory {run_dir} is gone")
+    run_dir.mkdir()
+    error = DiskFailed.of(caught.value, run_dir)
+    assert (
+        error is not None and error.problems[0].what == f"{run_dir}/metrics.jsonl: No such file or directory"
+    )
+
+
+def test_an_error_of_files_elsewhere_is_none_of_the_run_s_disk(tmp_path: Path) -> None:
+    assert DiskFailed.of(OSError(errno.EIO, "bad", str(tmp_path / "rows.csv")), tmp_path / "run") is None
+    assert DiskFailed.of(OSError(errno.EIO, "bad"), tmp_path) is None
+    assert DiskFailed.of(ValueError("bad"), tmp_path) is None
+    assert isinstance(DiskFailed.of(OSError(errno.ENOSPC, "full"), tmp_path), DiskFull)
+
+
+def test_a_disk_with_room_but_no_inode_is_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = os.statvfs(tmp_path)
+    fields = {name: getattr(real, name) for name in dir(real) if name.startswith("f_")}
+    played = type("Statvfs", (), {**fields, "f_files": 100, "f_favail": 0})
+    monkeypatch.setattr(os, "statvfs", lambda path: played)
+    problem = DiskFull.at(tmp_path / "checkpoint-5").problems[0]
+    assert problem.what.startswith("the disk has no inode left for") and "df -i" in problem.right

@@ -11,10 +11,11 @@ import tempfile
 import time
 from pathlib import Path
 
-from . import damage, full_disk, kills, signals, sweeps
+from . import damage, full_disk, kills, refusals, signals, sweeps
 from .bench import Bench, Result, carry_out_all, chosen
 
-PARTS = {part.name: part for part in (kills.PART, damage.PART, signals.PART, full_disk.PART, sweeps.PART)}
+ALL = (kills.PART, damage.PART, signals.PART, full_disk.PART, refusals.PART, sweeps.PART)
+PARTS = {part.name: part for part in ALL}
 ALONE = "FAULTS_ALONE"
 """A variable that says that this process is root among its own already."""
 
@@ -35,6 +36,9 @@ def main() -> int:
             return subprocess.run(again, env={**os.environ, ALONE: "1"}).returncode
         parts.remove(full_disk.PART)
         print(f"full-disk is left out: {reason}")
+    if refusals.PART in parts and (reason := refusals.cannot_refuse()):
+        parts.remove(refusals.PART)
+        print(f"refusals is left out: {reason}")
     began = time.monotonic()
     folder = Path(tempfile.mkdtemp(prefix="faults-"))
     print(f"--seed {asked.seed}", flush=True)

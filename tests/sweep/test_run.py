@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 from played_jobs import KILLED, End, Played, Process, failed, finished
 
-from trainer_cli.config.errors import DiskFull, UserError
+from trainer_cli.config.errors import DiskFailed, DiskFull, UserError
 from trainer_cli.sweep import run as module
-from trainer_cli.sweep.run import alone, code_of, run_sweep, said_where_full
+from trainer_cli.sweep.run import alone, code_of, run_sweep, said_where_refused
 
 FOUR = ("optim.lr=0.1,0.2,0.3,0.4",)
 
@@ -347,8 +347,13 @@ def test_the_lock_is_given_back_however_the_sweep_ends(tmp_path: Path) -> None:
 def test_a_full_disk_is_said_and_no_other_error_is_taken_for_one(
     tmp_path: Path, number: int, error: type[Exception]
 ) -> None:
-    with pytest.raises(error), said_where_full(tmp_path):
+    with pytest.raises(error), said_where_refused(tmp_path):
         raise OSError(number, "words of the system")
+
+
+def test_what_the_disk_refuses_of_a_sweep_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DiskFailed, match=r"sweep\.json: words of the system"), said_where_refused(tmp_path):
+        raise OSError(5, "words of the system", str(tmp_path / "sweep.json"))
 
 
 def test_what_other_code_has_done_is_kept_and_said(sweep: Runner) -> None:

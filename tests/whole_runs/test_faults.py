@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from faults import damage, kills, signals, sweeps
+from faults import damage, kills, refusals, signals, sweeps
 from faults.bench import Bench, Part, carry_out_all, chosen
 
 pytestmark = pytest.mark.slow
@@ -63,6 +63,12 @@ def test_stopped_runs_end_as_if_nothing_had_been(bench):
 
 def test_killed_sweeps_train_no_job_twice_and_come_to_the_same(bench):
     trials(bench, sweeps.PART, chosen(SEED, sweeps.PART, 1))
+
+
+def test_a_disk_that_refuses_loses_nothing(bench):
+    if reason := refusals.cannot_refuse():
+        pytest.skip(reason)
+    trials(bench, refusals.PART, chosen(SEED, refusals.PART, 3))
 
 
 def test_full_disks_lose_nothing():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import json
 import os
@@ -13,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from trainer_cli import durable
 from trainer_cli.config.errors import DiskFull, UserError
 
 MANIFEST = "manifest.json"
@@ -100,26 +100,28 @@ class Checkpoints:
     @contextlib.contextmanager
     def _unfinished(self, name: str, size: int) -> Iterator[Path]:
         """A new directory to be filled, of which an error leaves nothing; raises DiskFull for a full disk."""
-        path = self.run_dir / f"{UNFINISHED}{name}"
-        shutil.rmtree(path, ignore_errors=True)
+        path, final = self.run_dir / f"{UNFINISHED}{name}", self.run_dir / name
+        remove(path)
         if (room := self.room()) < size:
-            raise DiskFull.at(self.run_dir / name, size, room)
+            raise DiskFull.at(final, size, room)
         try:
-            path.mkdir()
-            yield path
+            with durable.naming(final):
+                path.mkdir()
+                yield path
         except BaseException as error:
-            shutil.rmtree(path, ignore_errors=True)
-            if is_disk_full(error):
-                raise DiskFull.at(self.run_dir / name, size, self.room()) from error
+            with contextlib.suppress(OSError):  # the error that counts is the first one
+                remove(path)
+            if durable.is_disk_full(error):
+                raise DiskFull.at(final, size, self.room()) from error
             raise
 
     def _discard(self, path: Path) -> None:
         """Delete what stands there, of which a crash leaves nothing that looks like a checkpoint."""
         if path.is_dir() and not path.is_symlink():
             doomed = self.run_dir / f"{UNFINISHED}old-{path.name}"
-            shutil.rmtree(doomed, ignore_errors=True)
+            remove(doomed)
             os.rename(path, doomed)
-            shutil.rmtree(doomed)
+            remove(doomed)
         else:
             path.unlink(missing_ok=True)
 
@@ -136,7 +138,16 @@ class Checkpoints:
     def discard_unfinished(self) -> None:
         """Remove what a save that died has left."""
         for path in self.run_dir.glob(f"{UNFINISHED}*"):
+            remove(path)
+
+
+def remove(path: Path) -> None:
+    """Delete what stands there, if anything does: a directory with all that is in it, a file, or a link."""
+    with durable.naming(path):
+        if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def write_manifest(directory: Path, step: int, pause: Callable[[], None] = lambda: None) -> None:
@@ -160,8 +171,10 @@ def verify(directory: Path) -> str | None:
         manifest = json.loads(text)
         del manifest["sha256"]
         step, files = manifest["step"], manifest["files"]
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         return f"{MANIFEST} is missing"
+    except OSError as error:
+        return f"{MANIFEST} cannot be read: {error.strerror}"
     except (ValueError, KeyError, TypeError, AttributeError):
         return f"{MANIFEST} is damaged"
     if manifest.get("format") != MANIFEST_FORMAT:
@@ -172,13 +185,16 @@ def verify(directory: Path) -> str | None:
         return f"it is checkpoint-{step} under another name"
     for name, entry in files.items():
         path = directory / name
-        if not path.is_file():
-            return f"{name} is missing"
-        size = path.stat().st_size
-        if size != entry["size"]:
-            return f"{name} has {size} bytes, not {entry['size']}"
-        if digest(path) != entry["sha256"]:
-            return f"{name} has changed since it was written (SHA-256)"
+        try:
+            if not path.is_file():
+                return f"{name} is missing"
+            size = path.stat().st_size
+            if size != entry["size"]:
+                return f"{name} has {size} bytes, not {entry['size']}"
+            if digest(path) != entry["sha256"]:
+                return f"{name} has changed since it was written (SHA-256)"
+        except OSError as error:
+            return f"{name} cannot be read: {error.strerror}"
     return None
 
 
@@ -190,13 +206,6 @@ def as_written(content: Mapping[str, Any]) -> str:
 def digest_of(content: Mapping[str, Any]) -> str:
     """SHA-256 of a JSON object's values, in hex."""
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
-def is_disk_full(error: BaseException) -> bool:
-    """Whether the error is one of a disk, or of a quota, that is full; safetensors tells it in words."""
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return True
-    return any(f"(os error {number})" in str(error) for number in (errno.ENOSPC, errno.EDQUOT))
 
 
 def check_format(found: int, directory: Path) -> None:
@@ -223,8 +232,9 @@ def digest(path: Path, pause: Callable[[], None] = lambda: None) -> str:
 
 def sync(path: Path) -> None:
     """Wait until a file or directory is on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    with durable.naming(path):
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

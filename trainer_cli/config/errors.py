@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
+
+from trainer_cli.durable import has_no_inodes, is_disk_full
 
 
 @dataclass(frozen=True)
@@ -70,9 +74,48 @@ class DiskFull(RunFailed):
         """The error for a file or directory, with what it needs and what there is in bytes where known."""
         counts = "" if need is None or free is None else f": it needs {megabytes(need)} of {megabytes(free)}"
         right = "what was saved before is whole: with more room, resume=latest goes on from it"
+        what = f"the disk has no room for {path}{counts}"
+        if has_no_inodes(path.parent):
+            what = f"the disk has no inode left for {path}: it holds too many files, however small"
+            right = right.replace("with more room", "with some of them deleted (df -i counts them)")
         if path.name.startswith("checkpoint-"):
             right += ";\ncheckpoint.on_full=continue trains on without the checkpoints that find no room"
-        return cls(f"the disk has no room for {path}{counts}", right=right)
+        return cls(what, right=right)
+
+
+class DiskFailed(RunFailed):
+    """The disk refused a file of the run, for a reason other than its room."""
+
+    @classmethod
+    def of(cls, error: BaseException, run_dir: Path) -> RunFailed | None:
+        """The error for what the system answered; None where that was not about a file below `run_dir`."""
+        if is_disk_full(error):
+            return DiskFull.at(run_dir)
+        if not isinstance(error, OSError) or not isinstance(error.filename, str | os.PathLike):
+            return None
+        path, number = Path(error.filename), error.errno or 0
+        if not path.absolute().is_relative_to(run_dir.absolute()):
+            return None
+        if number in (errno.ENOENT, errno.ENOTDIR, errno.ESTALE) and not run_dir.is_dir():
+            return cls(
+                f"the run's directory {run_dir} is gone: it was deleted or moved while the run used it",
+                right="if it was moved, resume=ITS_NEW_PLACE continues from its newest checkpoint",
+            )
+        return cls(f"{path}: {error.strerror}", right=RIGHT.get(number, RIGHT[0]).format(run_dir=run_dir))
+
+
+RIGHT = {
+    errno.EIO: "the disk may be failing: copy {run_dir} to another, and resume=THE_COPY continues there",
+    errno.EROFS: "the file system is read-only now; made writable again, resume={run_dir} continues",
+    errno.EACCES: "the directory has to be writable; then resume={run_dir} continues",
+    errno.EPERM: "the directory has to be writable; then resume={run_dir} continues",
+    errno.EMFILE: "a higher limit of open files (ulimit -n), or fewer args.dataloader_num_workers",
+    errno.EEXIST: "something is in its way: with that moved, resume={run_dir} continues",
+    errno.EISDIR: "something is in its way: with that moved, resume={run_dir} continues",
+    errno.ENOTDIR: "something is in its way: with that moved, resume={run_dir} continues",
+    0: "with that put right, resume={run_dir} continues from the newest checkpoint",
+}
+"""What helps, by the system's number of the error; 0 is any other."""
 
 
 def megabytes(size: int) -> str:

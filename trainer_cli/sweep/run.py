@@ -14,8 +14,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from trainer_cli.checkpoint.store import is_disk_full
-from trainer_cli.config.errors import DiskFull, UserError
+from trainer_cli import durable
+from trainer_cli.config.errors import DiskFailed, DiskFull, UserError
 from trainer_cli.runs.leaderboard import print_leaderboard, write_leaderboard
 from trainer_cli.runs.record import Record, now, provenance
 from trainer_cli.runs.sweeps import DONE
@@ -52,7 +52,7 @@ def run_sweep(
     for line in jobs.repeated():
         print(line, file=sys.stderr)
     launcher = launcher_config(jobs) if jobs.launcher else None
-    with said_where_full(jobs.sweep_dir), alone(jobs.sweep_dir):
+    with said_where_refused(jobs.sweep_dir), alone(jobs.sweep_dir):
         created = jobs.record.fields.get("created", now().isoformat(timespec="seconds"))
         jobs.record.update(argv=list(argv), created=created, refused={})
         if launcher is None:
@@ -74,7 +74,7 @@ def alone(sweep_dir: Path) -> Iterator[None]:
         sweep_dir.mkdir(parents=True, exist_ok=True)
         lock = (sweep_dir / ".lock").open("a+")
     except OSError as error:
-        if is_disk_full(error):
+        if durable.is_disk_full(error):
             raise
         raise UserError(
             f"the sweep's directory {sweep_dir} cannot be made or written to: {error.strerror}",
@@ -96,17 +96,19 @@ def alone(sweep_dir: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def said_where_full(sweep_dir: Path) -> Iterator[None]:
-    """A disk without room for the sweep's own files ends it, and its jobs with it; raises DiskFull."""
+def said_where_refused(sweep_dir: Path) -> Iterator[None]:
+    """A disk that does not take the sweep's own files ends it, and its jobs with it; raises RunFailed."""
     try:
         yield
     except OSError as error:
-        if not is_disk_full(error):
-            raise
-        raise DiskFull(
-            f"the disk has no room for {sweep_dir}",
-            right="what the jobs have saved is whole: with more room, the same command goes on with them",
-        ) from error
+        if durable.is_disk_full(error):
+            raise DiskFull(
+                f"the disk has no room for {sweep_dir}",
+                right="what the jobs have saved is whole: with more room, the same command goes on with them",
+            ) from error
+        if (known := DiskFailed.of(error, sweep_dir)) is not None:
+            raise known from error
+        raise
 
 
 def code_of(fields: Mapping[str, Any]) -> tuple[Any, ...]:

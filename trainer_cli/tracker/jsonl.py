@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from trainer_cli import durable
-from trainer_cli.checkpoint.store import is_disk_full
 from trainer_cli.tracker.base import Status, Tracker
 
 log = logging.getLogger(__name__)
@@ -73,13 +72,13 @@ def looks_whole(line: bytes) -> bool:
 
 def append(path: Path, lines: bytes) -> bool:
     """Add lines to a file, all of them or, where the disk has no room, none; whether there was room."""
-    with path.open("ab", buffering=0) as file:
+    with durable.naming(path), path.open("ab", buffering=0) as file:
         size = file.seek(0, os.SEEK_END)
         try:
             if file.write(lines) == len(lines):
                 return True
         except OSError as error:
-            if not is_disk_full(error):
+            if not durable.is_disk_full(error):
                 raise
         file.truncate(size)
         return False
