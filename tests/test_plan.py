@@ -131,7 +131,9 @@ def test_an_error_of_the_user_s_code_is_one_block_with_its_notes(temporary: Path
         pass
     (problem,) = caught.value.problems
     assert problem.what == "ZeroDivisionError: no such width"
-    assert problem.right.splitlines() == ["seen while it was made", "in stage 3 of 11, model resolution"]
+    where, _, *notes = problem.right.splitlines()
+    assert where.startswith("raised in: own.py:") and where.endswith(", in Broken.__init__")
+    assert notes == ["seen while it was made", "in stage 3 of 11, model resolution"]
     assert not list(temporary.glob("tmp*"))
 
 

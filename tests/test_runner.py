@@ -124,7 +124,11 @@ def test_the_stages_are_announced_in_their_order(tmp_path: Path, caplog: pytest.
 def test_an_error_names_its_stage_and_comes_as_it_was(
     tmp_path: Path, own: None, caplog: pytest.LogCaptureFixture, word: str, number: int
 ) -> None:
-    with pytest.raises(RuntimeError, match="does not work") as caught, built(tmp_path / "run", PLUGINS, word):
+    with (
+        caplog.at_level(logging.DEBUG, "trainer_cli.runner"),
+        pytest.raises(RuntimeError, match="does not work") as caught,
+        built(tmp_path / "run", PLUGINS, word),
+    ):
         pass
     name = STAGES[number - 1]
     assert f"in stage {number} of 11, {name}" in getattr(caught.value, "__notes__", ())

@@ -196,11 +196,13 @@ def test_a_signal_is_noted_where_the_run_has_not_said_how_it_ended(
     assert ("SIGTERM: stopped" in capsys.readouterr().err) == (was == "running")
 
 
-def test_a_failure_is_shown_and_its_last_line_noted(
-    prepare: Callable[..., Prepared], capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("before", ["", "Traceback ...\n  in a file\n"])
+@pytest.mark.parametrize("after", ["", "  raised in: own.py:3, in make\n"])
+def test_a_failure_is_shown_and_what_it_is_noted(
+    prepare: Callable[..., Prepared], capsys: pytest.CaptureFixture[str], before: str, after: str
 ) -> None:
     prepared = prepare()
-    text = "Traceback ...\n  in a file\nthe run failed: broken\n"
+    text = f"{before}the run failed: broken\n{after}"
     start.report_failure(prepared.run_dir, text)
     record = Record.load(prepared.run_dir)
     assert (record.fields["status"], record.fields["error"]) == ("failed", "the run failed: broken")

@@ -13,6 +13,7 @@ from rich.table import Table
 
 from trainer_cli.config.compose import Composition, compose
 from trainer_cli.config.errors import RunFailed, UserError
+from trainer_cli.config.own_code import headline, raised_in
 from trainer_cli.runs.console import console
 from trainer_cli.signals import leaving_at_signals
 
@@ -81,8 +82,8 @@ def built(composition: Composition, callbacks: bool = True) -> Iterator[Engine]:
         except UserError:
             raise
         except Exception as error:
-            notes = "\n".join(getattr(error, "__notes__", ()))
-            raise RunFailed(f"{type(error).__name__}: {error}", right=notes) from error
+            right = "\n".join(filter(None, [raised_in(error), *getattr(error, "__notes__", ())]))
+            raise RunFailed(headline(error), right=right) from error
         yield engine
         for tracker in engine.trackers.values():
             tracker.close()

@@ -21,6 +21,7 @@ from rich.table import Table
 from trainer_cli.checkpoint.store import Checkpoints
 from trainer_cli.config.compose import load
 from trainer_cli.config.errors import DiskFailed, Diverged, RunFailed, UserError
+from trainer_cli.config.own_code import failure
 from trainer_cli.config.secrets import masked
 from trainer_cli.launch import die_with_parent, record_failure
 from trainer_cli.logs import relayed, start_logging
@@ -87,7 +88,8 @@ def execute(run_dir: Path, show_traceback: bool, speaks_for_all: bool = False) -
             return ending.failed(known.block(), 1, error if show_traceback else None, cause=in_a_line(known))
         if early.came is not None:  # the error is what was left of the import that the signal broke off
             return ending.interrupted(early.came)
-        return ending.failed(f"the run failed: {error}", 1, error, cause=in_a_line(error))
+        log.debug("failed", exc_info=error)
+        return ending.failed(failure(error, show_traceback), 1, None, cause=in_a_line(error))
     finally:
         early.unwatch()
 

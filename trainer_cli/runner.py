@@ -298,7 +298,7 @@ def stage(number: int, name: str) -> Iterator[None]:
     except UserError:
         raise
     except Exception as error:
-        log.error("stage %d/11, %s, failed: %s", number, name, error)
+        log.debug("stage %d/11, %s, failed: %s", number, name, error)
         error.add_note(f"in stage {number} of 11, {name}")
         raise
 

@@ -135,7 +135,13 @@ def report_failure(run_dir: Path, text: str, code: int = 1) -> None:
     # Else the main process has said it itself; one that the agent stopped on that account has not.
     if record is not None and record.fields["status"] in ("running", "preempted"):
         with contextlib.suppress(OSError):
-            record.end("failed", error=text.rstrip().splitlines()[-1])
+            record.end("failed", error=headline(text))
+
+
+def headline(text: str) -> str:
+    """The line of an error's text that says what failed: the one that begins so, else the last."""
+    lines = text.rstrip().splitlines()
+    return next((line for line in lines if line.startswith(("the run failed: ", "error: "))), lines[-1])
 
 
 def found(run_dir: Path) -> Record | None:

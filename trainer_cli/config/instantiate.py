@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import logging
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,14 +14,17 @@ from hydra.errors import InstantiationException
 from trainer_cli.config.check import bind, targets_own
 from trainer_cli.config.compose import escaped
 from trainer_cli.config.errors import Problem, UserError
+from trainer_cli.config.own_code import headline, is_refusal, raised_in
 from trainer_cli.config.schema import OFFERED
 from trainer_cli.config.secrets import revealed
+
+logging.getLogger("hydra.utils").setLevel(logging.CRITICAL)  # it prints what it raises as well
 
 
 def instantiate(where: str, node: Mapping[str, Any], **offered: Any) -> Any:
     """What the node's `_target_` makes of its keys, and of those offered values that it has parameters for.
 
-    Raises UserError when the target refuses its values.
+    Raises UserError when the target refuses its values; an error in the user's own code comes as it is.
     """
     node = targets_own(where, node)
     target = hydra.utils.get_object(node["_target_"])
@@ -31,12 +35,13 @@ def instantiate(where: str, node: Mapping[str, Any], **offered: Any) -> Any:
         values = escaped(revealed(node), times=2)
         make = hydra.utils.instantiate({**values, "_partial_": True}, _convert_="all")
         return make(**given)
-    except (InstantiationException, ValueError, TypeError) as error:
+    except Exception as error:
         cause = error.__cause__ if isinstance(error, InstantiationException) and error.__cause__ else error
         if isinstance(cause, UserError):
             raise cause from None
-        if isinstance(cause, ValueError | TypeError):
-            raise UserError(f"{where} ({node['_target_']}) refuses its values: {cause}") from cause
+        if is_refusal(cause):
+            what = f"{where} ({node['_target_']}) refuses its values: {str(cause) or type(cause).__name__}"
+            raise UserError(what, right=raised_in(cause)) from cause
         raise cause from None
 
 
@@ -64,7 +69,9 @@ def check_targets(config: Mapping[str, Any], folders: Sequence[Path]) -> None:
         try:
             target = hydra.utils.get_object(node["_target_"])
         except Exception as error:  # whatever the import of a user's module raises
-            problems.append(Problem(f"{where}._target_={node['_target_']} cannot be imported: {error}"))
+            cause = error.__cause__ or error  # what Hydra wraps
+            what = f"{where}._target_={node['_target_']} cannot be imported: {headline(cause)}"
+            problems.append(Problem(what, right=raised_in(cause)))
             continue
         problems += bind(
             where,
