@@ -74,7 +74,7 @@ def launch(command: Sequence[str], num_processes: int, max_restarts: int, log_di
         # Which the agent hands on to its processes.
         signals_to_handle=",".join([*(number.name for number in SIGNALS), "SIGHUP", "SIGQUIT"]),
         logs_specs=DefaultLogsSpecs(
-            log_dir=str(log_dir), redirects=dict.fromkeys(range(1, num_processes), Std.ALL)
+            log_dir=str(durable.folder(log_dir)), redirects=dict.fromkeys(range(1, num_processes), Std.ALL)
         ),
     )
     try:
@@ -101,7 +101,7 @@ def run_alone(command: Sequence[str], output: Path | None = None) -> int:
             process.send_signal(number)
 
     with answered_by(hand_on):
-        with contextlib.nullcontext() if output is None else output.open("ab") as file:
+        with contextlib.nullcontext() if output is None else durable.append(output) as file:
             environment = {**os.environ, PARENT: str(os.getpid())}
             process = subprocess.Popen([sys.executable, *command], stdout=file, stderr=file, env=environment)
         for number in early:

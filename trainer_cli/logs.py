@@ -9,9 +9,11 @@ import re
 import sys
 import threading
 from collections.abc import Iterator, Mapping
+from io import BufferedWriter, TextIOWrapper
 from pathlib import Path
 from typing import Any
 
+from trainer_cli import durable
 from trainer_cli.config.secrets import masked
 
 FILE = "train.log"
@@ -42,6 +44,9 @@ class Terminal(logging.Handler):
 
 class LogFile(logging.FileHandler):
     """Lines in a file; what the disk has no room for is left out."""
+
+    def _open(self) -> TextIOWrapper:
+        return TextIOWrapper(BufferedWriter(durable.append(Path(self.baseFilename))), encoding=self.encoding)
 
     def handleError(self, record: logging.LogRecord) -> None:
         if not isinstance(sys.exc_info()[1], OSError):

@@ -6,6 +6,7 @@ import json
 import logging
 import math
 
+from trainer_cli import durable
 from trainer_cli.config.errors import Diverged
 from trainer_cli.data.loader import GlobalBatch
 from trainer_cli.engine import Engine, Row
@@ -92,6 +93,6 @@ def keep(engine: Engine, batch: GlobalBatch, loss: float, update: Update) -> str
         "lr": update.lr,
     }
     if engine.strategy.is_main:
-        with (engine.run_dir / name).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(found) + "\n")
+        with durable.append(engine.run_dir / name) as file:
+            file.write(json.dumps(found).encode() + b"\n")
     return name

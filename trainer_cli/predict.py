@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from trainer_cli import durable
 from trainer_cli.config.errors import UserError
 from trainer_cli.data.loader import EvalLoader
 from trainer_cli.data.reader import Batch
@@ -26,10 +26,12 @@ def predict(engine: Engine) -> None:
     """Write `{"index", "prediction", "logits"}` for every row; of tokens the predictions alone, as lists."""
     loader, strategy = engine.predict_loader, engine.strategy
     assert loader is not None, "checked when the engine was built"
-    parts = [engine.run_dir / f".{FILE}-{rank}" for rank in range(strategy.world_size)]
-    with parts[strategy.rank].open("w", encoding="utf-8") as file, engine.averaging.applied():
+    names = [f"{durable.UNFINISHED}{FILE}-{rank}" for rank in range(strategy.world_size)]
+    parts = [engine.run_dir / name for name in names]
+    durable.remove(parts[strategy.rank])
+    with durable.create(parts[strategy.rank]) as file, engine.averaging.applied():
         for row in predictions(engine, loader):
-            file.write(json.dumps(row) + "\n")
+            file.write(json.dumps(row).encode() + b"\n")
     strategy.barrier()
     path = engine.run_dir / FILE
     if strategy.is_main:
@@ -40,16 +42,14 @@ def predict(engine: Engine) -> None:
 
 def join(parts: list[Path], path: Path) -> None:
     """Make one file of the processes' parts: row i was predicted by process i modulo their number."""
-    unfinished = path.with_name(f".{path.name}")
-    with unfinished.open("w", encoding="utf-8") as merged:
-        files = [part.open(encoding="utf-8") for part in parts]
+    with durable.replacing(path) as merged:
+        files = [part.open("rb") for part in parts]
         index = 0
         while line := files[index % len(files)].readline():
-            merged.write(json.dumps({"index": index, **json.loads(line)}) + "\n")
+            merged.write(json.dumps({"index": index, **json.loads(line)}).encode() + b"\n")
             index += 1
         for file in files:
             file.close()
-    os.replace(unfinished, path)
     for part in parts:
         part.unlink()
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
+from trainer_cli import durable
 from trainer_cli.callbacks.base import Callback
 from trainer_cli.checkpoint.compare import as_bytes
 from trainer_cli.checkpoint.contents import generator_state
@@ -57,8 +58,8 @@ class Witness(Callback):
         }
 
     def on_step_end(self, engine: Engine) -> None:
-        with (engine.run_dir / file_name(engine.strategy.rank)).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(self.row) + "\n")
+        with durable.append(engine.run_dir / file_name(engine.strategy.rank)) as file:
+            file.write(json.dumps(self.row).encode() + b"\n")
         if engine.state.step >= self.updates and engine.state.stop is None:
             engine.state.stop = f"{self.updates} updates are done"
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from trainer_cli import durable
 from trainer_cli.config.errors import DiskFull, UserError
+from trainer_cli.durable import UNFINISHED, remove
 
 MANIFEST = "manifest.json"
 STATE = "state.json"
@@ -26,8 +27,6 @@ PIECE = 4 << 20
 """Bytes that are read at a time: some milliseconds of work."""
 
 NAME = re.compile(r"checkpoint-(\d+)")
-UNFINISHED = ".unfinished-"
-"""What a directory's name begins with that is being written, or taken away."""
 
 
 class Checkpoints:
@@ -137,17 +136,7 @@ class Checkpoints:
 
     def discard_unfinished(self) -> None:
         """Remove what a save that died has left."""
-        for path in self.run_dir.glob(f"{UNFINISHED}*"):
-            remove(path)
-
-
-def remove(path: Path) -> None:
-    """Delete what stands there, if anything does: a directory with all that is in it, a file, or a link."""
-    with durable.naming(path):
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
+        durable.discard_unfinished(self.run_dir)
 
 
 def write_manifest(directory: Path, step: int, pause: Callable[[], None] = lambda: None) -> None:

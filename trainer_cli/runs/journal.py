@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from trainer_cli import durable
 from trainer_cli.config.errors import missing_extra
 
 FILE = "optuna.journal"
@@ -86,6 +87,8 @@ def open_journal(path: Path) -> Any:
     except ImportError as error:
         raise missing_extra("optuna", "sweep") from error
     optuna.logging.set_verbosity(optuna.logging.ERROR)
+    if planted := durable.what_is_not_ours(path):
+        raise planted
     with silent():
         return optuna.storages.JournalStorage(JournalFileBackend(str(path), lock_obj=Lock(path)))
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from trainer_cli import durable
 from trainer_cli.config.errors import UserError
 from trainer_cli.launch import PARENT
 
@@ -62,7 +63,7 @@ class Cold:
 
     def start(self, run_dir: Path, command: Sequence[str], environment: dict[str, str]) -> Worker:
         # In a group of its own a Ctrl-C reaches it once, through the sweep.
-        with (run_dir / OUTPUT).open("ab") as output:
+        with durable.append(run_dir / OUTPUT) as output:
             return subprocess.Popen(
                 [sys.executable, *command],
                 stdin=subprocess.DEVNULL,

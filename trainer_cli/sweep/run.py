@@ -72,7 +72,7 @@ def alone(sweep_dir: Path) -> Iterator[None]:
     """
     try:
         sweep_dir.mkdir(parents=True, exist_ok=True)
-        lock = (sweep_dir / ".lock").open("a+")
+        lock = durable.append(sweep_dir / ".lock")
     except OSError as error:
         if durable.is_disk_full(error):
             raise
@@ -86,12 +86,12 @@ def alone(sweep_dir: Path) -> Iterator[None]:
         except BlockingIOError:
             lock.seek(0)
             raise UserError(
-                f"this sweep is being run already: process {lock.read().strip()}",
+                f"this sweep is being run already: process {lock.read().decode().strip()}",
                 right=f"trainer-cli runs {sweep_dir} shows how it stands; sweep.name=NAME starts another",
             ) from None
         lock.truncate(0)
-        lock.write(f"{os.getpid()}\n")
-        lock.flush()
+        lock.write(f"{os.getpid()}\n".encode())
+        durable.discard_unfinished(sweep_dir)
         yield
 
 

@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
+from trainer_cli import durable
 from trainer_cli.config.secrets import exported
 from trainer_cli.launch import die_with_parent
 from trainer_cli.signals import SIGNALS
@@ -167,8 +168,8 @@ def become(job: Mapping[str, Any], names: IO[str]) -> None:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         run_dir, *flags = job["words"]
         nowhere = os.open(os.devnull, os.O_RDONLY)
-        output = os.open(Path(run_dir) / OUTPUT, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-        for stream, source in enumerate((nowhere, output, output)):
+        output = durable.append(Path(run_dir) / OUTPUT)
+        for stream, source in enumerate((nowhere, output.fileno(), output.fileno())):
             os.dup2(source, stream)
         os.environ.update(job["environment"])
         die_with_parent()

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+from trainer_cli import durable
 from trainer_cli.tracker.base import Once, Status, Tracker, finite, installed
 from trainer_cli.tracker.run import Run
 
@@ -82,7 +83,7 @@ class SwanLab(Accelerated):
             group=run.group,
             id=run.key[:21],
             resume="allow",
-            log_dir=str(run.run_dir / "swanlog"),
+            log_dir=str(durable.whole_folder(run.run_dir / "swanlog")),
             settings=self.package.Settings.model_validate(quiet),
         )
 
@@ -120,8 +121,8 @@ class DVCLive(Accelerated):
 
         folder = run.run_dir / "dvclive"
         return DVCLiveTracker(
-            dir=str(folder),
             resume=folder.exists(),
+            dir=str(durable.whole_folder(folder)),
             report=self.report,
             save_dvc_exp=self.save_dvc_exp,
             dvcyaml=str(folder / "dvc.yaml"),
@@ -152,7 +153,7 @@ class Comet(Accelerated):
         settings = self.package.ExperimentConfig(
             name=run.title,
             tags=[run.group] if run.group else [],
-            offline_directory=str(run.run_dir / "comet"),
+            offline_directory=str(durable.whole_folder(run.run_dir / "comet")),
             display_summary_level=0,
             auto_output_logging=False,
             auto_param_logging=False,
@@ -188,7 +189,7 @@ class ClearML(Accelerated):
     def start(self, run_dir: Path, step: int, rows: int) -> None:
         super().start(run_dir, step, rows)
         self.tracker.tracker.set_initial_iteration(0)  # it would count on from the last step it has
-        (run_dir / "clearml-task").write_text(self.tracker.tracker.id, encoding="utf-8")
+        durable.write(run_dir / "clearml-task", self.tracker.tracker.id)
 
     def make(self, run: Run) -> Any:
         from accelerate.tracking import ClearMLTracker
@@ -199,7 +200,7 @@ class ClearML(Accelerated):
             project_name=self.project or run.name,
             task_name=run.title,
             reuse_last_task_id=False,
-            continue_last_task=before.read_text(encoding="utf-8") if before.exists() else False,
+            continue_last_task=durable.read_text(before) if before.exists() else False,
             auto_connect_arg_parser=False,
             auto_connect_frameworks=False,
             auto_connect_streams=False,

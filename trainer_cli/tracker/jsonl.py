@@ -33,14 +33,15 @@ class JsonLines(Tracker):
 
     def start(self, run_dir: Path, step: int, rows: int) -> None:
         self.path = run_dir / FILE
-        self.path.touch()
-        lines = self.path.read_bytes().splitlines(keepends=True)[:rows]
-        kept = [line for line in lines if looks_whole(line)]
+        with durable.append(self.path) as file:
+            file.seek(0)
+            lines = file.read().splitlines(keepends=True)[:rows]
+            kept = [line for line in lines if looks_whole(line)]
+            if kept == lines:
+                file.truncate(sum(map(len, kept)))
         if len(kept) < rows:
             log.warning("%s is damaged: %d of its %d rows are left", self.path, len(kept), rows)
-        if kept == lines:
-            os.truncate(self.path, sum(map(len, kept)))
-        else:
+        if kept != lines:
             durable.write(self.path, b"".join(kept).decode())
         self.resumed_at = []
         for line in reversed(kept):  # of a long run the last rows alone are looked into
@@ -72,7 +73,7 @@ def looks_whole(line: bytes) -> bool:
 
 def append(path: Path, lines: bytes) -> bool:
     """Add lines to a file, all of them or, where the disk has no room, none; whether there was room."""
-    with durable.naming(path), path.open("ab", buffering=0) as file:
+    with durable.naming(path), durable.append(path) as file:
         size = file.seek(0, os.SEEK_END)
         try:
             if file.write(lines) == len(lines):

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from trainer_cli import durable
 from trainer_cli.tracker.base import Once, Status, Tracker, installed
 from trainer_cli.tracker.jsonl import kept_rows
 from trainer_cli.tracker.run import Run
@@ -31,6 +32,7 @@ class TensorBoard(Tracker):
         if self.writer is not None:
             self.writer.close()
         is_new = not (run_dir / FOLDER).exists()  # it may go on from the checkpoint of another run
+        durable.whole_folder(run_dir / FOLDER)
         # What was written of this step and later ones is void; the rows of this step that stay come anew.
         self.writer = self.package.SummaryWriter(str(run_dir / FOLDER), purge_step=step)
         self.writer.add_text("config", f"```yaml\n{Run.read(run_dir).config_text}```", step)

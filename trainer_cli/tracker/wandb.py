@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+from trainer_cli import durable
 from trainer_cli.tracker.base import Status, Tracker, installed, numbers
 from trainer_cli.tracker.run import Run
 
@@ -41,6 +42,7 @@ class WandB(Tracker):
     def start(self, run_dir: Path, step: int, rows: int) -> None:
         if self.run is not None:
             return
+        durable.check_folder(run_dir / "wandb")
         run = Run.read(run_dir)
         self.run = self.package.init(
             project=self.project or os.environ.get("WANDB_PROJECT") or run.name,
