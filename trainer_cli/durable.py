@@ -199,9 +199,6 @@ def naming(path: Path) -> Iterator[None]:
     """Have an error of the disk name this file: not none, as where it syncs one, and no temporary one."""
     try:
         yield
-    except OSError as error:
-        error.filename, error.filename2 = str(path), None
-        raise
     except Exception as error:
         number = errno_of(error)
         if number is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from array import array
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -29,6 +30,29 @@ def test_each_number_of_the_rows_has_a_curve() -> None:
     assert found["train/loss"].values[0] == 2
     assert math.isnan(found["train/loss"].values[1])
     assert found["eval/loss"].values == array("d", [-math.inf])
+
+
+VALUES = st.one_of(
+    st.floats(allow_nan=False), st.integers(-9, 9), st.sampled_from(["inf", "text", None, True])
+)
+ROWS = st.lists(
+    st.tuples(st.integers(0, 99), st.dictionaries(st.sampled_from("abc"), VALUES)).map(
+        lambda row: {"step": row[0], **row[1]}
+    ),
+    max_size=30,
+)
+
+
+@given(ROWS)
+def test_curves_are_what_the_rows_say_one_by_one(rows: list[dict[str, Any]]) -> None:
+    expected: dict[str, list[tuple[int, float]]] = {}
+    for row in rows:
+        for name in row.keys() - {"step"}:
+            value = float("inf") if row[name] == "inf" else row[name]
+            if type(value) in (int, float):
+                expected.setdefault(name, []).append((row["step"], value))
+    found = {name: list(zip(made.steps, made.values)) for name, made in curves(iter(rows)).items()}
+    assert found == {name: sorted(points, key=lambda point: point[0]) for name, points in expected.items()}
 
 
 def test_steps_that_come_twice_after_a_step_back_are_in_order() -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from trainer_cli.tracker.jsonl import FILE, JsonLines, read
+from trainer_cli.tracker import jsonl
+from trainer_cli.tracker.jsonl import FILE, JsonLines, read, stream
 
 
 def row(step: int, **values: float) -> dict[str, float]:
@@ -90,3 +91,22 @@ def test_what_is_no_row_is_left_out_with_a_warning(tmp_path: Path, caplog: pytes
     path.write_bytes(b'{"step": 1}\n{"step": 2, "tr\n[3]\n{"loss": 4}\n\xff\xfe\x00\n{"step": 5}\n{"step": 6')
     assert read(path) == [{"step": 1}, {"step": 5}]
     assert f"{path} is damaged: 2 of its 6 rows are left" in caplog.text
+
+
+def test_rows_are_read_in_pieces_of_which_a_damaged_line_costs_only_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jsonl, "PIECE", 3)
+    lines = [json.dumps({"step": step}) for step in range(10)]
+    lines[4] = '{"step": 4}, {"step": 5}'
+    lines[7] = "[1, 2]"
+    (tmp_path / FILE).write_text("\n".join(lines) + '\n{"step": 1')
+    assert [row["step"] for row in stream(tmp_path / FILE)] == [0, 1, 2, 3, 5, 6, 8, 9]
+
+
+def test_the_first_rows_are_there_before_the_last_are_read(tmp_path: Path) -> None:
+    (tmp_path / FILE).write_text("".join(f'{{"step": {step}}}\n' for step in range(2 * jsonl.PIECE)))
+    rows = stream(tmp_path / FILE)
+    assert next(rows) == {"step": 0}
+    (tmp_path / FILE).write_text("")
+    assert sum(1 for _ in rows) < 2 * jsonl.PIECE - 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -76,13 +76,17 @@ class Shown:
         """Its numbers by step; raises UserError where the file cannot be opened."""
         path = self.record.run_dir / jsonl.FILE
         try:
-            rows = jsonl.read(path)
+            return without_equal_rates(curves(self._noting_epochs(jsonl.stream(path))))
         except OSError as error:
             raise UserError(f"{path} cannot be read: {said(error)}") from error
-        last = rows[-1] if rows else {}
-        if last.get("epoch") and last.get("step"):
-            self.epochs = last["epoch"] / last["step"]
-        return without_equal_rates(curves(rows))
+
+    def _noting_epochs(self, rows: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+        """The rows as they come; the last of them says how many epochs a step is."""
+        row: dict[str, Any] = {}
+        for row in rows:
+            yield row
+        if row.get("epoch") and row.get("step"):
+            self.epochs = row["epoch"] / row["step"]
 
     @property
     def best_step(self) -> int | None:

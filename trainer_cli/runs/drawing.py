@@ -15,7 +15,7 @@ from trainer_cli.runs.curves import Curve, curve, curves, thinned
 from trainer_cli.runs.plot import plot
 from trainer_cli.runs.record import Record
 from trainer_cli.tracker.jsonl import FILE as METRICS
-from trainer_cli.tracker.jsonl import read
+from trainer_cli.tracker.jsonl import stream
 
 FIRST = ("train/loss", "eval/loss")
 LAST = ("train/lr", "train/grad_norm")
@@ -39,7 +39,7 @@ def print_curves(records: Sequence[Record], root: Path) -> None:
             right="trainer-cli runs RUN --plot draws one, KEY=VALUE chooses among them;\n"
             f"trainer-cli report {root} has the curves of all of them",
         )
-    found = [(record, curves(read(record.run_dir / METRICS))) for record in records]
+    found = [(record, curves(stream(record.run_dir / METRICS))) for record in records]
     drawn = [(record, of_run) for record, of_run in found if of_run]
     if not drawn:
         what = f"{records[0].run_dir} has" if len(records) == 1 else f"the runs below {root} have"

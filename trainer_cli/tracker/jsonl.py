@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,9 @@ FILE = "metrics.jsonl"
 
 RECENT = 1000
 """Rows that a tracker looks back on when a run goes on."""
+
+PIECE = 4096
+"""Lines that are read at a time: a run of a million rows is never whole in memory."""
 
 NOT_FINITE = ("nan", "inf", "-inf")
 
@@ -95,17 +99,36 @@ def plain(value: Any) -> Any:
 
 
 def read(path: Path) -> list[dict[str, Any]]:
-    """The rows of a metrics.jsonl; none if there is no file; a last line cut off by a crash is left out.
+    """The rows of a metrics.jsonl, all at once; see `stream`."""
+    return list(stream(path))
 
-    What else is no row is left out with a warning.
+
+def stream(path: Path) -> Iterator[dict[str, Any]]:
+    """The rows of a metrics.jsonl, one by one; none if there is no file.
+
+    A last line cut off by a crash is left out; what else is no row is left out with a warning.
     """
     if not path.exists():
-        return []
-    lines = [line for line in path.read_text(encoding="utf-8", errors="replace").split("\n")[:-1] if line]
-    rows = [row for line in lines if (row := as_row(line)) is not None]
-    if len(rows) < len(lines):
-        log.warning("%s is damaged: %d of its %d rows are left", path, len(rows), len(lines))
-    return rows
+        return
+    kept = lines = 0
+    with path.open(encoding="utf-8", errors="replace", newline="\n") as file:
+        while piece := list(itertools.islice(file, PIECE)):
+            whole = [line for line in piece if line.endswith("\n") and line != "\n"]
+            rows = as_rows(whole)
+            lines, kept = lines + len(whole), kept + len(rows)
+            yield from rows
+    if kept < lines:
+        log.warning("%s is damaged: %d of its %d rows are left", path, kept, lines)
+
+
+def as_rows(lines: Sequence[str]) -> list[dict[str, Any]]:
+    """The rows that the lines are, less those that are none; read in one go where all of them are."""
+    try:
+        rows = json.loads(f"[{','.join(lines)}]")
+        whole = len(rows) == len(lines) and all(map(is_row, rows))
+    except ValueError:
+        whole = False
+    return rows if whole else [row for line in lines if (row := as_row(line)) is not None]
 
 
 def as_row(line: str | bytes) -> dict[str, Any] | None:
@@ -114,7 +137,12 @@ def as_row(line: str | bytes) -> dict[str, Any] | None:
         row = json.loads(line)
     except ValueError:
         return None
-    return row if isinstance(row, dict) and isinstance(row.get("step"), int) else None
+    return row if is_row(row) else None
+
+
+def is_row(value: Any) -> bool:
+    """Whether it is a row: an object with a step."""
+    return isinstance(value, dict) and isinstance(value.get("step"), int)
 
 
 def kept_rows(run_dir: Path, rows: int) -> list[dict[str, Any]]:
