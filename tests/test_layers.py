@@ -55,14 +55,14 @@ LAYERS = (
     ("state", "config", "seed", "imports", "durable"),
     GROUPS,
     ("engine",),
-    ("loop", "nonfinite", "restore", "saving", "predict", "checks", "summary"),
+    ("loop", "nonfinite", "restore", "saving", "predict", "checks", "contracts", "summary"),
     ("runner",),
     COMMAND_LINE,
 )
 LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts}
 
 MAY_IMPORT = {
-    "hydra": {*COMMAND_LINE, "config", "runner"},
+    "hydra": {*COMMAND_LINE, "config", "contracts", "runner"},
     "omegaconf": {*COMMAND_LINE, "config", "runner"},
     "rich": {"rank", "sweep", "plan", "preview", "listing", "callbacks", "runs"},
     "accelerate": {"strategy", "tracker"},

@@ -26,6 +26,7 @@ from trainer_cli.checks import check_engine, check_inputs
 from trainer_cli.config.errors import Diverged, RunFailed, UserError
 from trainer_cli.config.instantiate import check_targets, instantiate, instantiate_named
 from trainer_cli.config.schema import STRATEGIES, Args, Checkpoint
+from trainer_cli.contracts import check_contracts, check_source
 from trainer_cli.data.build import build_loaders, count_steps, needed_splits
 from trainer_cli.data.loader import EvalLoader
 from trainer_cli.data.source import DataSource, Splits
@@ -71,6 +72,7 @@ def build(
     with stage(1, "args and seed"):
         args = Args(**config["args"])
         check_targets(config, folders)
+        check_contracts(config)
         seed_everything(args.seed)
         if args.full_determinism:
             demand_determinism()
@@ -85,6 +87,7 @@ def build(
 
     with stage(3, "model resolution"):
         data: DataSource = instantiate("data", config["data"])
+        check_source(config["data"]["_target_"], data)
         module = instantiate("model", config["model"], labels=data.labels, tokenizer=data.tokenizer)
         prepare_module(module, args)
 

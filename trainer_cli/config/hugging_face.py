@@ -361,6 +361,30 @@ SCHEDULERS: dict[str, Home] = {
 }
 """The names of transformers' schedules that are not an option of `scheduler` by the same name."""
 
+EVENTS: dict[str, str] = {
+    "on_after_backward": "on_backward_end",
+    "on_before_backward": "on_backward_begin",
+    "on_before_optimizer_step": "on_optimizer_step_begin",
+    "on_fit_end": "on_end",
+    "on_fit_start": "on_begin",
+    "on_init_end": "on_begin",
+    "on_optimizer_step": "on_optimizer_step_end",
+    "on_pre_optimizer_step": "on_optimizer_step_begin",
+    "on_prediction_step": "on_evaluate_step",
+    "on_save_checkpoint": "on_save",
+    "on_substep_end": "on_backward_end",
+    "on_train_batch_end": "on_step_end",
+    "on_train_batch_start": "on_step_begin",
+    "on_train_epoch_end": "on_epoch_end",
+    "on_train_epoch_start": "on_epoch_begin",
+    "on_train_start": "on_train_begin",
+    "on_validation_end": "on_evaluate",
+    "on_validation_epoch_end": "on_evaluate",
+    "on_validation_epoch_start": "on_evaluate_begin",
+    "on_validation_start": "on_evaluate_begin",
+}
+"""The events of the callbacks of transformers and Lightning that have another name here."""
+
 
 def home_of(name: str) -> str:
     """The key of a field or an older name, `args.` and its name where it kept that; empty: none."""
