@@ -12,12 +12,13 @@ from typing import Any
 
 import pytest
 
+import trainer_cli.metrics
 from trainer_cli import cli
 from trainer_cli.config import schema
 from trainer_cli.config.compose import compose
 from trainer_cli.config.errors import UserError
 from trainer_cli.config.hugging_face import ARGUMENTS, OLD, OPTIMIZERS, SCHEDULERS, SCRIPTS
-from trainer_cli.import_args import Imported, import_arguments
+from trainer_cli.import_args import _METRICS, Imported, import_arguments
 
 OTHER: dict[str, Any] = {
     "output_dir": "elsewhere",
@@ -130,7 +131,7 @@ def test_a_recipe_of_all_fields_at_once_composes() -> None:
     # bf16 excludes fp16, and several processes finding a batch size.
     names = [name for name in ARGUMENTS if name not in ("bf16", "auto_find_batch_size")]
     values = {name: other(name, ARGUMENTS[name].default) for name in names}
-    config = composed(imported(values))
+    config = composed(imported({**values, "nproc_per_node": 2}))
     assert config["args"]["precision"] == "fp16"
     assert config["strategy"]["timeout"] == 1801
 
@@ -242,9 +243,7 @@ REAL = {
             "callbacks.progress": None,
             "args.neftune_noise_alpha": 5.0,
             "run.name": "lm-first-try",
-            "strategy.name": "ddp",
-            "strategy.find_unused_parameters": False,
-            "strategy.timeout": 7200.0,
+            "strategy.name": "single",
         },
     ),
     "GaLore": (
@@ -345,8 +344,64 @@ def test_gradients_that_are_freed_at_once_are_not_clipped() -> None:
     assert "frees each gradient" in result.missing["max_grad_norm"]
 
 
-def test_a_misspelt_name_has_its_nearest() -> None:
-    assert "did you mean learning_rate" in imported({"lerning_rate": 1}).missing["lerning_rate"]
+def test_a_name_that_nobody_knows_is_no_small_matter(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("args.json").write_text(json.dumps({"lerning_rate": 1, "max_steps": 5, "some_flag": False}))
+    assert cli.main(["import-args", "args.json"]) == 2
+    out, err = capsys.readouterr()
+    assert "max_steps: 5" in out and "some_flag" not in out + err
+    assert "lerning_rate: transformers has no such argument; did you mean learning_rate" in err
+    assert "it is left out of the recipe" in err
+
+
+@pytest.mark.parametrize("name", ["f1", "eval_f1", "matthews_correlation", "mse", "pearson"])
+def test_the_best_model_s_metric_comes_along(name: str) -> None:
+    given = {"metric_for_best_model": name, "eval_strategy": "epoch"}
+    metrics = composed(imported(given))["metrics"]
+    assert list(metrics) == [name.removeprefix("eval_")]
+    assert metrics[name.removeprefix("eval_")]["_target_"].startswith("trainer_cli.metrics.")
+    assert not imported(given).problems
+
+
+def test_the_metrics_by_the_names_of_scripts_are_there() -> None:
+    for target in _METRICS.values():
+        assert issubclass(getattr(trainer_cli.metrics, target), trainer_cli.metrics.Metric)
+
+
+def test_a_metric_that_is_not_there_is_said(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("args.json").write_text('{"metric_for_best_model": "rouge1", "eval_strategy": "epoch"}')
+    assert cli.main(["import-args", "args.json"]) == 2
+    err = capsys.readouterr().err
+    assert "metric_for_best_model=rouge1: there is no metric of this name" in err
+    assert "metrics.rouge1._target_=MODULE.CLASS" in err
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({}, "data.train_file=FILE model.pretrained=NAME"),
+        ({"eval_strategy": "epoch"}, "data.train_file=FILE data.eval_file=FILE model.pretrained=NAME"),
+        ({"do_predict": True, "model_name_or_path": "x"}, "data.test_file=FILE"),
+        ({"do_train": True, "train_file": "a.csv"}, "model.pretrained=NAME"),
+        ({"task_name": "mrpc", "do_eval": True}, "model.pretrained=NAME"),
+    ],
+)
+def test_the_recipe_s_command_names_all_that_is_left_to_say(given: dict[str, Any], words: str) -> None:
+    assert imported(given).recipe.splitlines()[0].partition(" +recipe=")[2].partition(" ")[2] == words
+
+
+def test_settings_of_several_processes_do_not_make_them_several() -> None:
+    result = imported({"ddp_find_unused_parameters": True, "ddp_timeout": 7200})
+    assert composed(result)["strategy"]["name"] == "single"
+    assert "strategy=ddp strategy.timeout=7200" in result.missing["ddp_timeout"]
+    both = composed(imported({"ddp_timeout": 7200, "nproc_per_node": 2}))["strategy"]
+    assert (both["name"], both["num_processes"], both["timeout"]) == ("ddp", 2, 7200)
+
+
+@pytest.mark.parametrize(("task", "source"), [("mrpc", "hub"), ("sst2", "embedded"), ("stsb", "embedded")])
+def test_a_task_comes_from_where_it_is(task: str, source: str) -> None:
+    assert composed(imported({"task_name": task}))["data"]["source"] == source
 
 
 @pytest.mark.parametrize("head", [pickle.dumps({"learning_rate": 1e-5}), b"PK\x03\x04rest"])

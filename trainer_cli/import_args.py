@@ -27,6 +27,7 @@ from trainer_cli.config.hugging_face import (
 )
 from trainer_cli.config.layers import default_options
 from trainer_cli.config.nearest import did_you_mean
+from trainer_cli.config.other_tools import refuse_other_tools
 from trainer_cli.config.schema import ORDER
 from trainer_cli.config.signatures import NoTarget, Resolver
 
@@ -48,6 +49,35 @@ _IMPLIED: dict[str, tuple[str, Any]] = {
     "adafactor": ("optim", "adafactor"),
     "evaluate_during_training": ("eval_strategy", "steps"),
 }
+_METRICS = {
+    "f1": "F1",
+    "precision": "Precision",
+    "recall": "Recall",
+    "balanced_accuracy": "BalancedAccuracy",
+    "matthews_correlation": "MatthewsCorrelation",
+    "matthews": "MatthewsCorrelation",
+    "mcc": "MatthewsCorrelation",
+    "cohen_kappa": "CohenKappa",
+    "roc_auc": "RocAuc",
+    "average_precision": "AveragePrecision",
+    "mse": "MeanSquaredError",
+    "mean_squared_error": "MeanSquaredError",
+    "rmse": "RootMeanSquaredError",
+    "root_mean_squared_error": "RootMeanSquaredError",
+    "mae": "MeanAbsoluteError",
+    "mean_absolute_error": "MeanAbsoluteError",
+    "r2": "R2",
+    "pearson": "Pearson",
+    "pearsonr": "Pearson",
+    "spearman": "Spearman",
+    "spearmanr": "Spearman",
+    "perplexity": "Perplexity",
+}
+"""The classes of trainer_cli.metrics by the names that scripts give such scores."""
+_OF_THE_DATA = ("loss", "accuracy")
+"""Scores of every classification."""
+_EMBEDDED = ("sst2", "stsb")
+"""Tasks of GLUE that there is a stand-in for without a network."""
 _NEEDED = {
     "task_name": ("data", "glue"),
     "early_stopping_patience": ("callbacks", "early_stopping"),
@@ -80,6 +110,7 @@ class Draft:
     choices: dict[str, str] = field(default_factory=dict)
     keys: dict[str, tuple[Any, tuple[str, ...]]] = field(default_factory=dict)
     missing: dict[str, str] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
 
     def put(self, key: str, value: Any, *names: str) -> None:
         """Set a key to what these arguments say."""
@@ -102,12 +133,18 @@ class Imported:
     recipe: str
     missing: dict[str, str]
     differs: dict[str, str]
+    problems: list[Problem]
 
 
 def print_recipe(file: str, config_dirs: Sequence[str]) -> int:
-    """The recipe on standard output, what has no equal on standard error; 2 where the recipe is refused."""
-    imported = import_arguments(training_arguments.read(Path(file)), Path(file), config_dirs)
-    problems = refused(imported.recipe, config_dirs)
+    """The recipe on standard output, what has no equal on standard error.
+
+    The exit code is 2 where the recipe is refused, or leaves out what nobody knows.
+    """
+    given = training_arguments.read(Path(file))
+    refuse_other_tools(given, Path(file))
+    imported = import_arguments(given, Path(file), config_dirs)
+    problems = [*imported.problems, *refused(imported.recipe, config_dirs)]
     print(imported.recipe, end="")
     print("\n".join(remarks(imported, problems)), file=sys.stderr)
     return 2 if problems else 0
@@ -128,13 +165,16 @@ def import_arguments(
     for part in (put_args, put_optimizer, put_schedule, put_processes, put_rest):
         part(draft, base)
     for name in [name for name in changed if not draft.is_used(name)]:
-        draft.leave(name, "" if name in HOMES else unknown(name))
+        if name in HOMES:
+            draft.leave(name)
+        elif changed[name] not in (None, False, "", [], {}):  # else it asks for nothing
+            draft.problems.append(Problem(f"{name}: {unknown(name)}", right="it is left out of the recipe"))
     differs = {
         name: argument.differs
         for name, argument in ARGUMENTS.items()
         if argument.differs and (name in changed or name in ("seed", "logging_nan_inf_filter"))
     }
-    return Imported(render(draft, base, file), draft.missing, differs)
+    return Imported(render(draft, base, file), draft.missing, differs, draft.problems)
 
 
 def settle(changed: dict[str, Any]) -> dict[str, Any]:
@@ -170,8 +210,6 @@ def choose(draft: Draft) -> None:
         draft.choices["loss"] = "cross_entropy"
     if trackers := list(chosen_trackers(draft)):
         draft.choices["tracker"] = trackers[0] if len(trackers) == 1 else f"[{','.join(trackers)}]"
-    if any(f"ddp_{name}" in changed for name in _DDP):
-        draft.choices["strategy"] = "ddp"
     draft.choices |= dict(choice for name, choice in _NEEDED.items() if name in changed)
 
 
@@ -306,11 +344,13 @@ def put_schedule(draft: Draft, base: Composition) -> None:
 
 
 def put_processes(draft: Draft, _: Composition) -> None:
-    """How several processes are joined."""
+    """How several processes are joined, where the arguments say that there are several."""
     values = draft.values
-    for name in _DDP if draft.choices.get("strategy") == "ddp" else ():
+    for name in _DDP:
         value = values[f"ddp_{name}"]
-        if name == "backend" and value not in (None, "gloo", "nccl"):
+        if draft.choices.get("strategy") != "ddp":
+            draft.leave(f"ddp_{name}", f"of several processes: strategy=ddp strategy.{name}={in_line(value)}")
+        elif name == "backend" and value not in (None, "gloo", "nccl"):
             draft.leave("ddp_backend", f"{value} is not there; the recipe takes nccl on GPUs, gloo on CPUs")
         elif value is not None:
             draft.put(f"strategy.{name}", value, f"ddp_{name}")
@@ -346,6 +386,26 @@ def put_rest(draft: Draft, _: Composition) -> None:
     for script, home in SCRIPTS.items():
         if script in draft.changed:
             draft.put(home.key, draft.changed[script], script)
+    if draft.changed.get("task_name", _EMBEDDED[0]) not in _EMBEDDED:
+        draft.put("data.source", "hub", "task_name")
+    put_metric(draft)
+
+
+def put_metric(draft: Draft) -> None:
+    """The metric that the best model is chosen by, where the data does not bring it."""
+    if "args.metric_for_best_model" not in draft.keys:
+        return
+    wanted = str(draft.values["metric_for_best_model"] or "loss").removeprefix("eval_")
+    if wanted in _METRICS:
+        target = f"trainer_cli.metrics.{_METRICS[wanted]}"
+        draft.put(f"metrics.{wanted}._target_", target, "metric_for_best_model")
+    elif wanted not in _OF_THE_DATA:
+        draft.problems.append(
+            Problem(
+                f"metric_for_best_model={wanted}: there is no metric of this name",
+                right=f"metrics.{wanted}._target_=MODULE.CLASS names one of your own",
+            )
+        )
 
 
 def parameters(base: Composition, group: str) -> set[str]:
@@ -368,7 +428,7 @@ def render(draft: Draft, base: Composition, file: Path) -> str:
     """The recipe's text: what differs from the options' own values, and whose default it is."""
     usual = default_options()
     lines = [
-        f"# trainer-cli +recipe={file.stem} data.train_file=FILE model.pretrained=NAME",
+        f"# trainer-cli +recipe={' '.join([file.stem, *left_to_say(draft)])}",
         f"# trains as transformers' Trainer does with the arguments of {file.name}",
         "# @package _global_",
         "defaults:",
@@ -392,6 +452,21 @@ def render(draft: Draft, base: Composition, file: Path) -> str:
         if tree:
             lines += ["", f"{section}:", *indented(tree, "  ")]
     return "\n".join(lines) + "\n"
+
+
+def left_to_say(draft: Draft) -> Iterator[str]:
+    """What a command has to add to the recipe: the files and the model that it does not name."""
+    stages, _ = draft.keys["args.stages"]
+    scored = "eval" in stages or draft.values["eval_strategy"] != "no"
+    files = {"train": "train" in stages, "eval": scored, "test": "predict" in stages}
+    if draft.choices.get("data") != "glue":
+        yield from (
+            f"data.{name}_file=FILE"
+            for name, read in files.items()
+            if read and f"data.{name}_file" not in draft.keys
+        )
+    if "model.pretrained" not in draft.keys:
+        yield "model.pretrained=NAME"
 
 
 def indented(tree: Mapping[str, Any], indent: str) -> Iterator[str]:
