@@ -15,7 +15,7 @@ import secrets
 import shutil
 import stat
 from collections.abc import Iterator
-from io import FileIO
+from io import BufferedReader, FileIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -149,18 +149,24 @@ def discard_unfinished(directory: Path) -> None:
         remove(path)
 
 
+def opened(path: Path) -> BufferedReader:
+    """A file to be read; raises OSError for a pipe or device, which would be waited for."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    mode = os.fstat(descriptor).st_mode
+    if stat.S_ISREG(mode):
+        return os.fdopen(descriptor, "rb")
+    os.close(descriptor)
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    raise OSError(None, "it is no file", str(path))
+
+
 def read(path: Path, most: int | None = None) -> bytes:
     """What a file holds; raises OSError for a pipe or device, and ValueError beyond so many bytes."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    found = os.fstat(descriptor)
-    if not stat.S_ISREG(found.st_mode):
-        os.close(descriptor)
-        if stat.S_ISDIR(found.st_mode):
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-        raise OSError(None, "it is no file", str(path))
-    with os.fdopen(descriptor, "rb") as file:
-        if most is not None and found.st_size > most:
-            raise ValueError(f"it has {found.st_size:,} bytes")
+    with opened(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        if most is not None and size > most:
+            raise ValueError(f"it has {size:,} bytes")
         with naming(path):
             return file.read()
 

@@ -109,7 +109,7 @@ class Relay(threading.Thread):
     def show(self) -> None:
         """What has come since the last look, as far as its lines are whole."""
         try:
-            with self.path.open("rb") as file:
+            with durable.opened(self.path) as file:
                 file.seek(self.place)
                 new = file.read()
         except OSError:

@@ -125,7 +125,7 @@ def create(
     try:
         dump(config, record.run_dir / CONFIG, f"run {record.fields['id']}: trainer-cli {' '.join(argv)}")
         if metrics is not None:
-            shutil.copy(metrics, record.run_dir)
+            (record.run_dir / METRICS).write_bytes(durable.read(metrics))
         if diff is not None:
             durable.write(record.run_dir / DIFF, diff)
         record.start()

@@ -6,12 +6,20 @@ import json
 import os
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainer_cli.checkpoint.store import MANIFEST, UNFINISHED, Checkpoints, verify
+from trainer_cli.checkpoint.store import (
+    MANIFEST,
+    MANIFEST_FORMAT,
+    UNFINISHED,
+    Checkpoints,
+    as_written,
+    verify,
+)
 from trainer_cli.config.errors import DiskFull
 
 
@@ -273,3 +281,41 @@ def test_without_a_whole_one_there_is_none(tmp_path: Path) -> None:
     path, rejected = checkpoints.newest()
     assert path is None
     assert rejected == ["checkpoint-5: weights.bin has changed since it was written (SHA-256)"]
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"weights.bin": 1},
+        {"weights.bin": {"size": "9", "sha256": "x"}},
+        {"weights.bin": {"sha256": "x"}},
+        {"../weights.bin": {"size": 9, "sha256": "x"}},
+        {"/etc/passwd": {"size": 9, "sha256": "x"}},
+        {"a//b": {"size": 9, "sha256": "x"}},
+        [],
+        "x",
+    ],
+    ids=str,
+)
+def test_a_manifest_that_agrees_with_itself_and_makes_no_sense_is_damaged(tmp_path: Path, files: Any) -> None:
+    content = {"format": MANIFEST_FORMAT, "step": 1, "files": files}
+    saved(tmp_path, 1)
+    (tmp_path / "checkpoint-1" / MANIFEST).write_text(as_written(content))
+    assert verify(tmp_path / "checkpoint-1") == "manifest.json is damaged"
+
+
+@pytest.mark.parametrize("name", [MANIFEST, "weights.bin"])
+def test_a_pipe_is_not_waited_for(tmp_path: Path, name: str) -> None:
+    saved(tmp_path, 1)
+    (tmp_path / "checkpoint-1" / name).unlink()
+    os.mkfifo(tmp_path / "checkpoint-1" / name)
+    assert verify(tmp_path / "checkpoint-1") in (
+        f"{name} cannot be read: it is no file",
+        f"{name} is missing",
+    )
+
+
+def test_a_manifest_nested_beyond_all_sense_is_damaged(tmp_path: Path) -> None:
+    saved(tmp_path, 1)
+    (tmp_path / "checkpoint-1" / MANIFEST).write_text("[" * 200_000)
+    assert verify(tmp_path / "checkpoint-1") == "manifest.json is damaged"

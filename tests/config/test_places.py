@@ -91,7 +91,7 @@ def test_a_document_knows_its_lines_comments_and_package(empty: Any) -> None:
         ("a:\n  b: ${c\n", "a.b cannot be read: no viable alternative at input '${c'\n  set in: a.yaml:2"),
         ("a: [1, '${b']\n", "a[1] cannot be read"),
         ("a: !!set {1, 2}\n", "a cannot be read: Value 'set' is not a supported primitive type"),
-        ("a: &a\n  b: *a\n", "a.yaml has no end"),
+        ("a: &a\n  b: *a\n", "a.yaml:2 is not read: it has no end"),
     ],
 )
 def test_a_file_that_is_no_mapping_is_an_error_with_its_place(empty: Any, text: str, says: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -226,3 +227,21 @@ def test_what_is_neither_run_nor_checkpoint(tmp_path: Path, resume: str) -> None
         find(resume, tmp_path, {})
     right: Any = caught.value.problems[0].right
     assert f"trainer-cli runs {tmp_path}" in right
+
+
+def test_one_bad_run_hides_no_other(tmp_path: Path) -> None:
+    texts = {"deep": "[" * 200_000, "text": '{"id": "x", "created": "x", "results": {"eval/loss": "text"}}'}
+    for name, text in texts.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / FILE).write_text(text)
+    (tmp_path / "pipe").mkdir()
+    os.mkfifo(tmp_path / "pipe" / FILE)
+    Record.create(tmp_path, "good", {})
+    unread: list[str] = []
+    assert [record.fields["name"] for record in all_runs(tmp_path, unread)] == ["good"]
+    why = {Path(line.partition(" cannot")[0]).parent.name: line.partition(": ")[2] for line in unread}
+    assert why == {
+        "deep": "it is nested too deeply",
+        "text": 'its results is {"eval/loss": "text"}',
+        "pipe": "it is no file",
+    }

@@ -163,3 +163,68 @@ def test_the_record_says_what_the_numbers_depend_on() -> None:
     assert {"torch", "hydra-core", "numpy"} <= found["packages"].keys()
     assert found["machine"]["python"] == platform.python_version()
     assert found["git"] is None or found["git"].keys() >= {"commit", "dirty"}
+
+
+def damaged(**fields: Any) -> dict[str, Any]:
+    """A record in which these fields are what they should not be."""
+    return {"id": "20260101-000000-abcd", "created": "2026-01-01", "status": "finished", **fields}
+
+
+HOSTILE: dict[str, str | bytes] = {
+    "nested deeply": '{"id": "x", "created": "x", "results": ' + "[" * 200_000,
+    "nested": json.dumps(damaged())[:-1] + ', "more": ' + '{"a": ' * 300 + "1" + "}" * 301,
+    "a number of 5,000 digits": '{"id": "x", "created": "x", "step": 1' + "0" * 5000 + "}",
+    "a number of 4,000 digits": '{"id": "x", "created": "x", "step": 1' + "0" * 4000 + "}",
+    "no utf-8": b'{"id": "\xff", "created": "x"}',
+    "a list": "[1]",
+    "no id": '{"created": "x"}',
+    "id null": '{"id": null, "created": "x"}',
+    **{
+        f"{name}: {value!r}": json.dumps(damaged(**{name: value}))
+        for name, values in {
+            "id": (1, ["x"], {}),
+            "created": (1.5, []),
+            "status": (1, ["finished"]),
+            "step": ("5", 1.5, True, [], 10**30),
+            "total_steps": ("x", {}),
+            "results": ("text", {"eval/loss": "text"}, {"eval/loss": []}, [1], {"a": 10**400}),
+            "best": ({"eval/loss": "text"}, 1),
+            "metric": ("eval/loss", {"name": 1}, {"name": "x", "greater_is_better": "yes"}),
+            "sweep": ("x", {"name": []}, {"values": [1]}),
+            "sessions": ({}, [1], [None], [{"step": "x"}], [{"argv": [1]}]),
+            "argv": ("x", [1], [None]),
+            "overrides": ({"a": 1},),
+            "choices": ([], {"model": 1}),
+            "git": ("abc", {"commit": 1}, {"diff": ["x"]}),
+            "packages": ({"torch": 2.0},),
+            "host": (1,),
+            "pid": ("1", 2**70),
+            "error": ({"a": 1},),
+            "project": ("/", [1]),
+        }.items()
+        for value in values
+    },
+}
+
+
+@pytest.mark.parametrize("what", HOSTILE)
+def test_a_record_that_is_not_what_it_says_is_damaged(tmp_path: Path, what: str) -> None:
+    text = HOSTILE[what]
+    (tmp_path / FILE).write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(ValueError) as caught:
+        Record.load(tmp_path)
+    assert len(str(caught.value)) < 200
+
+
+def test_what_stands_in_the_place_of_a_record_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / FILE)
+    with pytest.raises(OSError, match="it is no file"):
+        Record.load(tmp_path)
+
+
+def test_what_a_record_lacks_or_has_more_is_no_damage(tmp_path: Path) -> None:
+    fields = damaged(
+        results={"eval/loss": None, "eval/accuracy": 1}, best=None, new={"deep": [1]}, seed=2**80
+    )
+    (tmp_path / FILE).write_text(json.dumps(fields))
+    assert Record.load(tmp_path).fields == fields

@@ -109,3 +109,41 @@ def test_jobs_are_told_apart_by_the_keys_of_all_of_them() -> None:
     entries = [entry(1, a=1, b=2), entry(2, b=2, c=3), entry(3)]
     assert swept_keys(entries) == ["a", "b", "c"]
     assert [one.label for one in entries] == ["a=1 b=2", "b=2 c=3", "the one job"]
+
+
+JOB = {"id": "a", "number": 1, "values": {"optim.lr": 0.1}, "words": ["optim.lr=0.1"], "directory": "1_a"}
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"jobs": [JOB]},
+        {"jobs": "x", "asked": []},
+        {"jobs": [1], "asked": []},
+        {"jobs": [{**JOB, "more": 1}], "asked": []},
+        {"jobs": [{**JOB, "words": [1]}], "asked": []},
+        {"jobs": [{**JOB, "number": "1"}], "asked": []},
+        {"jobs": [{**JOB, "values": None}], "asked": []},
+        {"jobs": [JOB], "asked": ["b"]},
+        {"jobs": [JOB], "asked": [{}]},
+        {"jobs": [JOB], "asked": ["a"], "fixed": 1},
+        *(
+            {"jobs": [{**JOB, "directory": name}], "asked": ["a"]}
+            for name in ("/etc", "..", ".", "../x", "a/b")
+        ),
+        {"jobs": [{**JOB, "directory": "../../../home/x"}], "asked": ["a"]},
+    ],
+    ids=str,
+)
+def test_a_record_that_is_not_what_it_says_is_damaged(tmp_path: Path, fields: dict[str, Any]) -> None:
+    (tmp_path / FILE).write_text(json.dumps(fields))
+    with pytest.raises(ValueError):
+        SweepRecord.load(tmp_path)
+
+
+@pytest.mark.parametrize("directory", ["1_a", "../other/1_a"])
+def test_a_job_is_in_its_sweep_or_in_one_beside_it(tmp_path: Path, directory: str) -> None:
+    fields = {"jobs": [{**JOB, "directory": directory}], "asked": ["a"], "search": {}, "refused": {}}
+    (tmp_path / FILE).write_text(json.dumps(fields))
+    (entry,) = SweepRecord.load(tmp_path).asked
+    assert entry.directory == directory

@@ -12,6 +12,7 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
+from trainer_cli import durable
 from trainer_cli.checkpoint.store import MANIFEST, digest
 
 
@@ -78,7 +79,7 @@ def as_bytes(tensor: Tensor) -> Tensor:
 
 def compare_json(name: str, expected: Path, actual: Path) -> Comparison:
     """The values of two JSON files, by dotted keys."""
-    there, here = (dict(leaves(json.loads(path.read_text(encoding="utf-8")))) for path in (expected, actual))
+    there, here = (dict(leaves(durable.read_json(path))) for path in (expected, actual))
     keys = dict.fromkeys([*there, *here])
     differing = {
         key: f"is {shortened(here.get(key))}, not {shortened(there.get(key))}"

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
+from trainer_cli import durable
 from trainer_cli.checkpoint.plain import Packer, unpack
 from trainer_cli.checkpoint.store import FORMAT, STATE, check_format
 from trainer_cli.config.errors import UserError
@@ -105,7 +106,7 @@ def read(directory: Path) -> Stored:
             f"{directory} holds the model alone (args.save_only_model=true): no run can go on from it",
             right=f"model.pretrained={directory} starts a run with its weights",
         )
-    state = json.loads((directory / STATE).read_text(encoding="utf-8"))
+    state = durable.read_json(directory / STATE)
     check_format(state["format"], directory)
     # The file's tensors begin at any byte, and some kernels round by how their memory is aligned.
     tensors = {name: tensor.clone() for name, tensor in load_file(str(directory / TENSORS)).items()}
@@ -129,7 +130,7 @@ def read(directory: Path) -> Stored:
 
 def planned_steps(directory: Path) -> int:
     """The updates that the checkpoint's schedule was made for."""
-    state = json.loads((directory / STATE).read_text(encoding="utf-8"))
+    state = durable.read_json(directory / STATE)
     check_format(state["format"], directory)
     return int(state["scheduler"]["num_training_steps"])
 

@@ -156,10 +156,11 @@ def write_manifest(directory: Path, step: int, pause: Callable[[], None] = lambd
 def verify(directory: Path) -> str | None:
     """Why the checkpoint cannot be used, in a few words; None when every file is as it was written."""
     try:
-        text = (directory / MANIFEST).read_text(encoding="utf-8")
-        manifest = json.loads(text)
+        text = durable.read_text(directory / MANIFEST)
+        manifest = durable.parse_json(text)
         del manifest["sha256"]
         step, files = manifest["step"], manifest["files"]
+        is_sound = all(is_file_of(name, entry) for name, entry in files.items())
     except (FileNotFoundError, NotADirectoryError):
         return f"{MANIFEST} is missing"
     except OSError as error:
@@ -168,7 +169,7 @@ def verify(directory: Path) -> str | None:
         return f"{MANIFEST} is damaged"
     if manifest.get("format") != MANIFEST_FORMAT:
         return f"{MANIFEST} is of format {manifest.get('format')}, which this release does not read"
-    if text != as_written(manifest):
+    if not is_sound or text != as_written(manifest):
         return f"{MANIFEST} is damaged"
     if NAME.fullmatch(directory.name) and directory.name != f"checkpoint-{step}":
         return f"it is checkpoint-{step} under another name"
@@ -185,6 +186,12 @@ def verify(directory: Path) -> str | None:
         except OSError as error:
             return f"{name} cannot be read: {error.strerror}"
     return None
+
+
+def is_file_of(name: str, entry: Any) -> bool:
+    """Whether a manifest's entry is one of a file below its directory."""
+    is_below = not name.startswith("/") and not {"", ".", ".."} & set(name.split("/"))
+    return is_below and isinstance(entry["size"], int) and isinstance(entry["sha256"], str)
 
 
 def as_written(content: Mapping[str, Any]) -> str:
@@ -212,7 +219,7 @@ def check_format(found: int, directory: Path) -> None:
 def digest(path: Path, pause: Callable[[], None] = lambda: None) -> str:
     """SHA-256 of a file, in hex; calls `pause` after each piece of the work."""
     sha256, piece = hashlib.sha256(), bytearray(PIECE)
-    with path.open("rb", buffering=0) as file:
+    with durable.opened(path) as file:
         while count := file.readinto(piece):
             sha256.update(memoryview(piece)[:count])
             pause()

@@ -22,6 +22,8 @@ from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from trainer_cli import durable
+from trainer_cli.config import bounds
 from trainer_cli.config.errors import UserError
 from trainer_cli.config.schema import GROUPS
 
@@ -182,22 +184,23 @@ def read(path: Path) -> Document:
 @lru_cache(maxsize=256)
 def _read(path: Path, _mtime: int, _size: int) -> Document:
     try:
-        text = path.read_text(encoding="utf-8")
+        text = durable.read_text(path)
+        bounds.check(text)
         root = yaml.compose(text, Loader=yaml.SafeLoader)
         values = OmegaConf.create(text) if isinstance(root, yaml.MappingNode) else DictConfig({})
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f":{mark.line + 1}" if mark else ""
         raise UserError(f"{short(path)}{line} is not YAML: {getattr(error, 'problem', error)}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{short(path)} cannot be read: {error}") from None
+    except bounds.OutOfBounds as error:
+        raise UserError(f"{short(path)}:{error.line} is not read: {error}") from None
     except OmegaConfBaseException as error:  # half an interpolation, or a key that is no name
         key = error.full_key or ""
         number = dict(_marks(root, ())).get(tuple(key.split(".")))
         place = f"{short(path)}:{number}" if number else short(path)
         raise UserError(f"{key} cannot be read: {str(error).splitlines()[0]}", place) from None
-    except RecursionError:
-        raise UserError(f"{short(path)} has no end: an alias stands within its own anchor") from None
+    except (OSError, ValueError) as error:
+        raise UserError(f"{short(path)} cannot be read: {error}") from None
     if not isinstance(root, yaml.MappingNode | None):
         raise UserError(f"{short(path)} is not a mapping of keys to values")
     plain = OmegaConf.to_container(values, resolve=False)

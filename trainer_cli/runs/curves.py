@@ -16,6 +16,9 @@ NOT_FINITE = ("nan", "inf", "-inf")
 PIECE = 4096
 """Rows that are looked at together."""
 
+LARGEST = 1e308
+"""About as much as a float can be."""
+
 LEAST = 20
 """Points of a curve that are left at least, however many curves share a page."""
 
@@ -60,7 +63,7 @@ def numbers(steps: Sequence[int], column: Sequence[Any]) -> tuple[Sequence[int],
     if set(map(type, column)) <= {int, float}:
         return steps, column
     named = [
-        (step, float(value))
+        (step, float(value) if type(value) is str else value)
         for step, value in zip(steps, column)
         if type(value) in (int, float) or (type(value) is str and value in NOT_FINITE)
     ]
@@ -72,7 +75,16 @@ def curve(steps: Sequence[int], values: Sequence[float]) -> Curve:
     if any(map(operator.gt, steps, itertools.islice(steps, 1, None))):
         order = sorted(range(len(steps)), key=steps.__getitem__)
         steps, values = [steps[index] for index in order], [values[index] for index in order]
-    return Curve(array("q", steps), array("d", values), len(steps))
+    return Curve(array("q", steps), as_floats(values), len(steps))
+
+
+def as_floats(values: Sequence[float]) -> array[float]:
+    """The values as floats; whole numbers too large for one are cut to about the largest."""
+    try:
+        return array("d", values)
+    except OverflowError:
+        finite = (max(-LARGEST, min(LARGEST, value)) if type(value) is int else value for value in values)
+        return array("d", finite)
 
 
 def thinned(curve: Curve, most: int) -> Curve:

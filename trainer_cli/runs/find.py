@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from trainer_cli import durable
 from trainer_cli.checkpoint.store import MANIFEST, STATE, Checkpoints, check_format, verify
 from trainer_cli.config.errors import UserError
 from trainer_cli.runs.record import CONFIG, FILE, Record
@@ -282,9 +282,16 @@ def use(found: Found, checkpoint: Path) -> bool:
     if reason is not None:
         found.rejected.append(f"{checkpoint.name}: {reason}")
         return False
-    state = json.loads((checkpoint / STATE).read_text(encoding="utf-8"))
-    found.checkpoint, found.step = checkpoint, int(state["run"]["step"])
+    found.checkpoint, found.step = checkpoint, step_of(checkpoint)
     return True
+
+
+def step_of(checkpoint: Path) -> int:
+    """The step of a checkpoint; raises ValueError, KeyError or TypeError where its state is damaged."""
+    step = durable.read_json(checkpoint / STATE)["run"]["step"]
+    if not isinstance(step, int):
+        raise TypeError("no number")
+    return step
 
 
 ALONE = "it holds the model alone (args.save_only_model=true)"
@@ -301,8 +308,8 @@ def why_not(checkpoint: Path) -> str | None:
         reason = verify(checkpoint)
         if reason is not None or not (checkpoint / STATE).exists():
             return reason or ALONE
-        state = json.loads((checkpoint / STATE).read_text(encoding="utf-8"))
-        check_format(state["format"], checkpoint)
+        check_format(durable.read_json(checkpoint / STATE)["format"], checkpoint)
+        step_of(checkpoint)
     except PermissionError as error:
         raise forbidden(Path(error.filename), "read") from error
     except OSError as error:

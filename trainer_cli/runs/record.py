@@ -43,8 +43,29 @@ PACKAGES = (
 )
 GONE = "its process ended without a word"
 """The cause where a run was killed, or its machine went down."""
-MAPPINGS = ("choices", "best", "results", "summary", "packages", "machine", "git", "metric", "sweep")
-LISTS = ("argv", "overrides", "sessions", "project")
+SHAPES: dict[str, Any] = {
+    **dict.fromkeys(("id", "created", "name", "identity", "started", "ended", "host", "pid_start"), str),
+    **dict.fromkeys(("status", "error", "stopped", "resume_from", "parent", "rerun_of"), str),
+    **dict.fromkeys(("pid", "step", "total_steps", "processes"), int),
+    "choices": {str: str},
+    "packages": {str: str},
+    "best": {str: float},
+    "results": {str: float},
+    "summary": {str: object},
+    "machine": {str: object},
+    "argv": [str],
+    "overrides": [str],
+    "project": [str],
+    "git": {"commit": str, "changes": str, "diff": str},
+    "metric": {"name": str, "greater_is_better": bool},
+    "sweep": {"name": str, "number": int, "values": {str: object}},
+    "sessions": [{"at": str, "ended": str, "step": int, "commit": str, "changes": str, "argv": [str]}],
+}
+"""What is read of a run.json by others than the run itself: the type of each value, which may be missing."""
+
+LARGEST = 2**63
+"""Whole numbers beyond it are no steps, and no process."""
+
 # What does not change a run's numbers is left out of its identity.
 NOT_IDENTITY = (
     ("resume",),
@@ -92,6 +113,8 @@ class Record:
     @classmethod
     def at(cls, run_dir: Path, fields: Mapping[str, Any]) -> Record:
         """Of a new run in this directory; it may be there from a start that was cut off before it was one."""
+        if run_dir.is_symlink():
+            raise cannot_be_made(run_dir, f"a symbolic link to {os.readlink(run_dir)} is in its way")
         try:
             run_dir.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -103,13 +126,13 @@ class Record:
     @classmethod
     def load(cls, run_dir: Path) -> Record:
         """The record of an existing run; raises OSError or ValueError where there is none."""
-        fields = json.loads((run_dir / FILE).read_text(encoding="utf-8"))
-        if not isinstance(fields, dict) or not {"id", "created"} <= fields.keys():
+        fields = durable.read_json(run_dir / FILE)
+        if not isinstance(fields, dict) or None in (fields.get("id"), fields.get("created")):
             raise ValueError("it is no record of a run")
-        for kind, names in ((dict, MAPPINGS), (list, LISTS)):
-            for name in names:
-                if fields.get(name) is not None and not isinstance(fields[name], kind):
-                    raise ValueError(f"its {name} is {json.dumps(fields[name])}")
+        refuse_misfits(fields, SHAPES)
+        diff = (fields.get("git") or {}).get("diff")
+        if diff is not None and Path(diff).name != diff:
+            raise ValueError(f"its diff is {diff}, which is no file of it")
         return cls(run_dir, fields)
 
     def update(self, **fields: Any) -> None:
@@ -153,6 +176,33 @@ class Record:
         if not self.is_here or pid is None or not is_alive(pid):
             return False
         return start is None or start == start_of(pid)
+
+
+def refuse_misfits(fields: Mapping[str, Any], shapes: Mapping[str, Any]) -> None:
+    """Raise ValueError for a field that is not what its name says."""
+    for name, shape in shapes.items():
+        if not fits(fields.get(name), shape):
+            text = json.dumps(fields[name])
+            raise ValueError(f"its {name} is {text if len(text) <= 60 else text[:59] + '…'}")
+
+
+def fits(value: Any, shape: Any) -> bool:
+    """Whether a value is missing, or of the type, a list of such, or a mapping of (certain) names to such."""
+    if value is None or shape is object:
+        return True
+    if isinstance(shape, list):
+        return isinstance(value, list) and all(item is not None and fits(item, shape[0]) for item in value)
+    if isinstance(shape, dict):
+        if not isinstance(value, dict):
+            return False
+        if str in shape:
+            return all(fits(item, shape[str]) for item in value.values())
+        return all(fits(value.get(name), inner) for name, inner in shape.items())
+    if isinstance(value, bool) or shape is bool:
+        return isinstance(value, bool) and shape is bool
+    if isinstance(value, int):
+        return shape in (int, float) and abs(value) < LARGEST
+    return isinstance(value, shape)
 
 
 def cannot_be_made(run_dir: Path, why: str) -> UserError:

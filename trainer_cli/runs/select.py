@@ -13,10 +13,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from trainer_cli import durable
+from trainer_cli.config import bounds
 from trainer_cli.config.errors import UserError
 from trainer_cli.config.nearest import did_you_mean
 from trainer_cli.runs.record import CONFIG, Record, now
 from trainer_cli.tracker.jsonl import FILE as METRICS
+from trainer_cli.tracker.jsonl import as_row
 
 FILTER = re.compile(r"(?P<key>[^=<>!]+)(?P<how>!=|>=|<=|=|>|<)(?P<value>.*)", re.DOTALL)
 
@@ -128,8 +131,8 @@ class Run:
     def config_text(self) -> str:
         """Its config.yaml, with a mark in the place of what is no text; empty where there is none."""
         try:
-            return (self.record.run_dir / CONFIG).read_text(encoding="utf-8", errors="replace")
-        except OSError:
+            return durable.read_text(self.record.run_dir / CONFIG, errors="replace")
+        except (OSError, ValueError):
             return ""
 
     def known(self, key: str) -> Any:
@@ -209,6 +212,7 @@ def tree(config: str) -> dict[str, Any]:
     import yaml  # only where a filter needs it
 
     try:
+        bounds.check(config)
         found = yaml.load(config, yaml.CSafeLoader) or {}
     except yaml.YAMLError as error:
         raise ValueError(str(error)) from error
@@ -224,12 +228,13 @@ ROW = 1 << 16
 def last_step(path: Path) -> int | None:
     """The step of the last whole row."""
     try:
-        with path.open("rb") as file:
+        with durable.opened(path) as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - ROW))
             *lines, _ = file.read().split(b"\n")
-            return int(json.loads(lines[-1])["step"]) if lines else None
-    except (OSError, ValueError, KeyError, TypeError):
+    except OSError:
         return None
+    row = as_row(lines[-1]) if lines else None
+    return None if row is None else int(row["step"])
 
 
 def select(runs: Sequence[Run], filters: Sequence[Filter], sort: str | None) -> list[Run]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -11,9 +12,20 @@ from typing import Any
 
 from trainer_cli import durable
 from trainer_cli.runs.effects import as_text
-from trainer_cli.runs.record import Record
+from trainer_cli.runs.record import Record, refuse_misfits
 
 FILE = "sweep.json"
+
+SHAPES: dict[str, Any] = {
+    "name": str,
+    "created": str,
+    "argv": [str],
+    "fixed": [str],
+    "jobs": [{"id": str, "number": int, "values": {str: object}, "words": [str], "directory": str}],
+    "asked": [str],
+    "refused": {str: str},
+}
+"""The type of each value."""
 
 DONE = ("finished", "pruned", "diverged")
 """How a job ends that the same command does not run again: those would come to the same."""
@@ -54,9 +66,16 @@ class SweepRecord:
     @classmethod
     def load(cls, sweep_dir: Path) -> SweepRecord:
         """The record of an existing sweep; raises OSError or ValueError where there is none."""
-        fields = json.loads((sweep_dir / FILE).read_text(encoding="utf-8"))
-        if not isinstance(fields, dict) or not {"jobs", "asked"} <= fields.keys():
+        fields = durable.read_json(sweep_dir / FILE)
+        if not isinstance(fields, dict) or None in (fields.get("jobs"), fields.get("asked")):
             raise ValueError("it is no record of a sweep")
+        refuse_misfits(fields, SHAPES)
+        names = {entry.name for entry in dataclasses.fields(Entry)}
+        for job in fields["jobs"]:
+            if job.keys() != names or None in job.values() or not is_beside(job["directory"]):
+                raise ValueError(f"a job of it is {json.dumps(job)[:60]}")
+        if not {*fields["asked"]} <= {job["id"] for job in fields["jobs"]}:
+            raise ValueError("it asks for a job that it has not")
         return cls(sweep_dir, fields)
 
     def update(self, **fields: Any) -> None:
@@ -80,11 +99,19 @@ class SweepRecord:
         return Path(os.path.normpath(self.sweep_dir / entry.directory))
 
     def record(self, entry: Entry) -> Record | None:
-        """The run of a job; None where it was never started."""
+        """The run of a job; None where it was never started, or a link stands in its place."""
         try:
+            if self.run_dir(entry).is_symlink():
+                return None
             return Record.load(self.run_dir(entry))
         except (OSError, ValueError):
             return None
+
+
+def is_beside(directory: str) -> bool:
+    """Whether a job is in the sweep's directory, or in that of a sweep beside it."""
+    parts = Path(os.path.normpath(directory)).parts
+    return len(parts) == 1 + (parts[:1] == ("..",)) * 2 and ".." not in parts[1:] and "/" not in parts
 
 
 def score_of(fields: Mapping[str, Any]) -> float | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,13 +13,16 @@ from typing import Any
 from rich.cells import cell_len
 from rich.text import Text
 
+from trainer_cli import durable
 from trainer_cli.runs.columns import STATUS
 from trainer_cli.runs.console import console
 from trainer_cli.runs.record import FILE as RECORD
+from trainer_cli.runs.record import SHAPES, refuse_misfits
 from trainer_cli.runs.screen import Piece, Screen, bar, duration, fitted, short, words
 from trainer_cli.runs.sweeps import score_of
 from trainer_cli.sweep.pool import OUTPUT
 from trainer_cli.sweep.state import FAILED, JobState
+from trainer_cli.tracker.jsonl import as_row
 
 METRICS = "metrics.jsonl"
 ENDED = ("finished", "pruned", "diverged", "failed", "preempted")
@@ -100,25 +102,21 @@ class Job:
 def record(run_dir: Path) -> dict[str, Any] | None:
     """A job's run.json; None where there is none yet."""
     try:
-        fields = json.loads((run_dir / RECORD).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        fields = durable.read_json(run_dir / RECORD)
+        refuse_misfits(fields, SHAPES)
+    except (OSError, ValueError, AttributeError):
         return None
-    return fields if isinstance(fields, dict) else None
+    return dict(fields)
 
 
 def last_rows(path: Path) -> list[dict[str, Any]]:
     """The rows in the last bytes of a metrics.jsonl, less one that is not written to its end."""
-    with path.open("rb") as file:
+    with durable.opened(path) as file:
         size = file.seek(0, os.SEEK_END)
         file.seek(max(0, size - LAST_BYTES))
         lines = file.read().split(b"\n")[:-1]
-    rows = []
-    for line in lines[1:] if size > LAST_BYTES else lines:
-        try:
-            rows.append(json.loads(line))
-        except ValueError:  # cut off by a crash, and gone on from
-            continue
-    return rows
+    rows = map(as_row, lines[1:] if size > LAST_BYTES else lines)
+    return [row for row in rows if row is not None]  # one may be cut off by a crash, and gone on from
 
 
 def last_of(rows: Sequence[Mapping[str, Any]], name: str | None, before: float | None) -> float | None:

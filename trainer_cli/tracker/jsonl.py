@@ -8,6 +8,7 @@ import logging
 import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,9 @@ RECENT = 1000
 
 PIECE = 4096
 """Lines that are read at a time: a run of a million rows is never whole in memory."""
+
+LARGEST = 2**63
+"""No step comes to as much."""
 
 NOT_FINITE = ("nan", "inf", "-inf")
 
@@ -111,7 +115,7 @@ def stream(path: Path) -> Iterator[dict[str, Any]]:
     if not path.exists():
         return
     kept = lines = 0
-    with path.open(encoding="utf-8", errors="replace", newline="\n") as file:
+    with TextIOWrapper(durable.opened(path), "utf-8", "replace", newline="\n") as file:
         while piece := list(itertools.islice(file, PIECE)):
             whole = [line for line in piece if line.endswith("\n") and line != "\n"]
             rows = as_rows(whole)
@@ -126,7 +130,7 @@ def as_rows(lines: Sequence[str]) -> list[dict[str, Any]]:
     try:
         rows = json.loads(f"[{','.join(lines)}]")
         whole = len(rows) == len(lines) and all(map(is_row, rows))
-    except ValueError:
+    except (ValueError, RecursionError):
         whole = False
     return rows if whole else [row for line in lines if (row := as_row(line)) is not None]
 
@@ -135,20 +139,21 @@ def as_row(line: str | bytes) -> dict[str, Any] | None:
     """The row that a line is."""
     try:
         row = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return row if is_row(row) else None
 
 
 def is_row(value: Any) -> bool:
     """Whether it is a row: an object with a step."""
-    return isinstance(value, dict) and isinstance(value.get("step"), int)
+    step = value.get("step") if isinstance(value, dict) else None
+    return isinstance(step, int) and -LARGEST < step < LARGEST
 
 
 def kept_rows(run_dir: Path, rows: int) -> list[dict[str, Any]]:
     """The most recent of the first so many rows of a run's metrics.jsonl, as they were logged."""
     path = run_dir / FILE
-    lines = path.read_bytes().splitlines(keepends=True)[:rows] if path.exists() else []
+    lines = durable.read(path).splitlines(keepends=True)[:rows] if path.exists() else []
     kept = [json.loads(line) for line in lines[-RECENT:] if looks_whole(line)]
     return [
         {name: float(value) if value in NOT_FINITE else value for name, value in row.items()} for row in kept

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+
+from trainer_cli import durable
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Run:
     def read(cls, run_dir: Path) -> Run:
         """The run of a directory."""
         file = run_dir / "run.json"
-        return cls(run_dir, json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {})
+        return cls(run_dir, durable.read_json(file) if file.is_file() else {})
 
     @property
     def name(self) -> str:
@@ -54,7 +55,7 @@ class Run:
     def config_text(self) -> str:
         """Its resolved configuration as it is written."""
         file = self.run_dir / "config.yaml"
-        return file.read_text(encoding="utf-8") if file.is_file() else ""
+        return durable.read_text(file) if file.is_file() else ""
 
     @cached_property
     def config(self) -> dict[str, Any]:
