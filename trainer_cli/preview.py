@@ -15,6 +15,7 @@ from trainer_cli.config.instantiate import instantiate
 from trainer_cli.data.build import count_steps
 from trainer_cli.data.loader import KnowsLengths
 from trainer_cli.engine import Engine
+from trainer_cli.model import storage
 from trainer_cli.runs.plot import plot
 from trainer_cli.scheduler import ReduceLROnPlateau, WatchesScore
 from trainer_cli.summary import short_number
@@ -118,7 +119,7 @@ def estimates(engine: Engine, processes: int) -> dict[str, str]:
 
 def checkpoint_size(engine: Engine) -> int:
     """Bytes of a checkpoint: the weights and, unless it is to hold the model alone, Adam's state."""
-    weights = sum(parameter.nbytes for parameter in engine.module.parameters())
+    weights = storage.size(engine.module)
     trained = sum(parameter.nbytes for parameter in engine.parameters)
     return weights if engine.args.save_only_model else weights + 2 * trained
 

@@ -245,9 +245,9 @@ def run_train(engine: Engine) -> Row:
         load_best(engine, engine.checkpoints.path(best))
         engine.evaluation = None
     if engine.strategy.is_main:
-        size = small_files(engine) + sum(parameter.nbytes for parameter in engine.module.parameters())
+        size = small_files(engine) + storage.size(engine.module)
         engine.checkpoints.replace(
-            "model", size, lambda directory: storage.save(engine.module, engine.tokenizer, directory)
+            "model", size, lambda directory: storage.publish(engine.module, engine.tokenizer, directory)
         )
     updates = engine.state.step - first_step
     return {"train/seconds": seconds, "train/updates_per_second": updates / seconds if seconds else 0.0}

@@ -57,14 +57,14 @@ def contents_of(engine: Engine, training: contents.TrainingState) -> tuple[Calla
     """
     module, averaging, snapshots = engine.module, engine.averaging, engine.snapshots
     with averaging.applied():
-        kept = snapshots["kept"].take(module.state_dict())
+        kept = snapshots["kept"].take(storage.kept(module))
     packed, trained = None, None
     if not engine.args.save_only_model:
         names = contents.parameter_names(module, engine.optimizer)
         packed = contents.pack(training, engine.optimizer, engine.scheduler, names)
         packed = replace(packed, tensors=snapshots["state"].take(packed.tensors))
         if averaging.trains_apart:
-            trained = snapshots["trained"].take(module.state_dict())
+            trained = snapshots["trained"].take(storage.kept(module))
 
     def write(directory: Path) -> None:
         storage.save(module, engine.tokenizer, directory, kept)

@@ -10,7 +10,7 @@ import resource
 import shutil
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from trainer_cli.config.errors import RunFailed, UserError, megabytes
 from trainer_cli.config.instantiate import instantiate_named
 from trainer_cli.data.loader import EvalLoader, GlobalBatch, KnowsLengths
 from trainer_cli.engine import Engine
+from trainer_cli.model import storage
 from trainer_cli.model.dropout import fast_dropout
 from trainer_cli.model.neftune import embedding_noise
 from trainer_cli.restore import restore
@@ -294,8 +295,7 @@ def checkpoints_kept(engine: Engine) -> int:
 
 def model_size(engine: Engine) -> int:
     """Bytes of the model that a run leaves."""
-    tensors: Iterable[torch.Tensor] = engine.module.state_dict().values()
-    return sum(tensor.nbytes for tensor in tensors)
+    return storage.size(engine.module)
 
 
 def directory_size(path: Path) -> int:

@@ -34,7 +34,7 @@ SPECIAL = {
 _INSTALL = {
     "transformers": "'trainer-cli[text]'",
     "datasets": "'trainer-cli[text]'",
-    "peft": "peft",
+    "peft": "'trainer-cli[peft]'",
     "bitsandbytes": "'trainer-cli[optim]'",
     "optimi": "'trainer-cli[optim]'",
     "pytorch_optimizer": "'trainer-cli[optim]'",

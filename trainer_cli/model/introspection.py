@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from trainer_cli.model import storage
+from trainer_cli.model.kinds import base_model, is_transformers_model
 
 
 def forward_names(module: nn.Module) -> frozenset[str] | None:
@@ -15,7 +15,7 @@ def forward_names(module: nn.Module) -> frozenset[str] | None:
     kinds = inspect.Parameter
     named = [
         name
-        for name, parameter in inspect.signature(module.forward).parameters.items()
+        for name, parameter in inspect.signature(base_model(module).forward).parameters.items()
         if parameter.kind in (kinds.POSITIONAL_OR_KEYWORD, kinds.KEYWORD_ONLY)
     ]
     return frozenset([*named, "labels"]) if named else None
@@ -26,7 +26,7 @@ def needed_names(module: nn.Module) -> list[str]:
     kinds = inspect.Parameter
     return [
         name
-        for name, parameter in inspect.signature(module.forward).parameters.items()
+        for name, parameter in inspect.signature(base_model(module).forward).parameters.items()
         if parameter.kind in (kinds.POSITIONAL_OR_KEYWORD, kinds.KEYWORD_ONLY)
         and parameter.default is kinds.empty
     ]
@@ -34,7 +34,7 @@ def needed_names(module: nn.Module) -> list[str]:
 
 def takes_labels(module: nn.Module) -> bool:
     """Whether the model's forward can be given labels, as one that computes its own loss is."""
-    parameters = inspect.signature(module.forward).parameters
+    parameters = inspect.signature(base_model(module).forward).parameters
     return "labels" in parameters or any(
         parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()
     )
@@ -42,7 +42,8 @@ def takes_labels(module: nn.Module) -> bool:
 
 def predicts_next_token(module: Any) -> bool:
     """Whether the model scores position t against label t+1."""
-    if not storage.is_transformers_model(module):
+    module = base_model(module)
+    if not is_transformers_model(module):
         return False
     from transformers.loss.loss_utils import LOSS_MAPPING, ForCausalLMLoss
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES

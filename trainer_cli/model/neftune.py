@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from trainer_cli.config.errors import UserError
-from trainer_cli.model import storage
+from trainer_cli.model.kinds import base_model, is_transformers_model
 
 
 @contextlib.contextmanager
@@ -36,7 +36,8 @@ def embedding_noise(module: nn.Module, alpha: float) -> Iterator[None]:
 
 def token_embedding(module: Any) -> nn.Module:
     """The model's input embedding: as transformers names it, else the first; raises UserError without one."""
-    if storage.is_transformers_model(module):
+    module = base_model(module)
+    if is_transformers_model(module):
         embedding: nn.Module = module.get_input_embeddings()
         return embedding
     for part in module.modules():

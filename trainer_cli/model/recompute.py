@@ -12,7 +12,7 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from trainer_cli.config.errors import UserError
-from trainer_cli.model import storage
+from trainer_cli.model.kinds import base_model, is_transformers_model
 
 
 def recompute_activations(module: nn.Module, pattern: str | None) -> None:
@@ -20,8 +20,9 @@ def recompute_activations(module: nn.Module, pattern: str | None) -> None:
 
     Raises UserError where that is nothing (Chen et al., arXiv 1604.06174).
     """
-    if pattern is None and storage.is_transformers_model(module) and module.supports_gradient_checkpointing:
-        module.activation_checkpointing_enable()  # type: ignore[operator]
+    base = base_model(module)
+    if pattern is None and is_transformers_model(base) and base.supports_gradient_checkpointing:
+        base.activation_checkpointing_enable()
         return
     layers = list(repeated_layers(module) if pattern is None else outermost(module, pattern))
     if not layers:
