@@ -410,10 +410,21 @@ def _applies(known: Kind, parameter: Parameter, value: Any) -> bool:
     return bool(names & {"any", known.name}) or ("tuple" in names and known.name == "list")
 
 
+_SWITCH = {"yes": "true", "on": "true", "y": "true", "1": "true"} | {
+    "no": "false",
+    "off": "false",
+    "n": "false",
+    "0": "false",
+}
+"""What people write for true and false elsewhere."""
+
+
 def _must_be(key: str, value: Any, kind: Kind) -> str:
     parts = kind.parts if kind.name == "union" else (kind,)
     words = [str(choice) for part in parts for choice in part.choices]
     hint = did_you_mean(str(value), words)
+    if any(part.name == "bool" for part in parts) and str(value).lower() in _SWITCH:
+        hint = f"did you mean {_SWITCH[str(value).lower()]}?"
     if isinstance(value, str | int | float) and any(part.name in ("list", "tuple") for part in parts):
         hint = f"in brackets: {key}=[{plain(value)}]"
     return f"it must be {kind}" + (f"; {hint}" if hint else "")

@@ -20,6 +20,7 @@ from trainer_cli.config import places
 from trainer_cli.config.errors import UserError
 from trainer_cli.config.overrides import Request
 from trainer_cli.config.places import RECIPE, Document, Root
+from trainer_cli.config.recipes import circle
 from trainer_cli.config.schema import GROUPS, NAMED
 from trainer_cli.config.sources import Sources
 
@@ -55,6 +56,10 @@ def _layers(
     roots: tuple[Root, ...],
     _stamp: tuple[Any, ...],
 ) -> Layers:
+    files = [f"{group}/{name}" for group, names in [*chosen, (RECIPE, recipes)] for name in names]
+    circles = [found for name in files if (found := circle(name, roots)) is not None]
+    if circles:
+        raise UserError.many(list(dict.fromkeys(circles)))
     lines = list(_lines(recipes, chosen))
     own = places.builtin().configs
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -23,7 +23,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from trainer_cli import durable
-from trainer_cli.config import bounds
+from trainer_cli.config import bounds, documents
 from trainer_cli.config.errors import UserError
 from trainer_cli.config.schema import GROUPS
 
@@ -185,15 +185,18 @@ def read(path: Path) -> Document:
 def _read(path: Path, _mtime: int, _size: int) -> Document:
     try:
         text = durable.read_text(path)
-        bounds.check(text)
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-        values = OmegaConf.create(text) if isinstance(root, yaml.MappingNode) else DictConfig({})
+        with suppress(yaml.YAMLError):  # which is met again below, and told from there
+            bounds.check(text)
+        root, read = documents.parse(text)
+        values = OmegaConf.create(read) if isinstance(root, yaml.MappingNode) else DictConfig({})
     except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f":{mark.line + 1}" if mark else ""
-        raise UserError(f"{short(path)}{line} is not YAML: {getattr(error, 'problem', error)}") from None
+        line, what, right = documents.mistake(error, text)
+        place = short(path) if line is None else f"{short(path)}:{line}"
+        raise UserError(f"{place} is not YAML: {what}", right=right) from None
     except bounds.OutOfBounds as error:
         raise UserError(f"{short(path)}:{error.line} is not read: {error}") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{short(path)} cannot be read: {documents.undecodable(error)}") from None
     except OmegaConfBaseException as error:  # half an interpolation, or a key that is no name
         key = error.full_key or ""
         number = dict(_marks(root, ())).get(tuple(key.split(".")))
@@ -205,7 +208,12 @@ def _read(path: Path, _mtime: int, _size: int) -> Document:
         raise UserError(f"{short(path)} is not a mapping of keys to values")
     plain = OmegaConf.to_container(values, resolve=False)
     assert isinstance(plain, dict)
-    return Document(path, text, {str(key): value for key, value in plain.items()}, dict(_marks(root, ())))
+    named = {str(key): value for key, value in plain.items()}
+    document = Document(path, text.removeprefix("\ufeff"), named, dict(_marks(root, ())))
+    if not isinstance(plain.get("defaults", []), list):
+        right = "defaults:\n  - override /GROUP: OPTION"
+        raise UserError("defaults is not a list", document.where("defaults"), right)
+    return document
 
 
 def _marks(node: yaml.Node | None, prefix: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], int]]:

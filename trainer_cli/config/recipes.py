@@ -29,6 +29,38 @@ def inspect(names: Sequence[str], roots: Sequence[Root]) -> Recipes:
     return found
 
 
+def circle(name: str, roots: Sequence[Root], above: Sequence[str] = ()) -> Problem | None:
+    """The problem of a file, such as `recipe/glue`, whose defaults list leads back to where it came from."""
+    path = next(iter(find(name, roots)), None)
+    if path is None:
+        return None
+    if name in above:
+        names = [short(find(other, roots)[0]) for other in [*above[above.index(name) :], name]]
+        if len(names) == 2:
+            right = f"take {name.rpartition('/')[2]} out of its defaults list"
+            return Problem(f"{names[0]} builds on itself", right=right)
+        right = "take one of them out of the defaults list of another"
+        return Problem(f"{names[0]} builds on {', which builds on '.join(names[1:])}", right=right)
+    group = name.rpartition("/")[0]
+    for key, value in _defaults(read(path)):
+        for base in _bases(group, key, value):
+            found = circle(base, roots, [*above, name])
+            if found is not None:
+                return found
+    return None
+
+
+def _bases(group: str, key: str, value: object) -> Iterator[str]:
+    """The files that an entry of the defaults list of a file in this group brings in."""
+    words = key.split()
+    if str(value) == "_self_" or value is None or "override" in words:
+        return
+    inner = words[-1] if words else ""
+    for item in value if isinstance(value, list) else [value]:
+        path = "/".join(filter(None, [inner, str(item)]))
+        yield path.lstrip("/") if path.startswith("/") else f"{group}/{path}"
+
+
 def _inspect(name: str, roots: Sequence[Root], found: Recipes) -> None:
     path = next(iter(find(f"{RECIPE}/{name}", roots)), None)
     if path is None or any(document.path == path for document in found.documents):

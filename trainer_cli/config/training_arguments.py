@@ -50,6 +50,10 @@ _NOTHING: dict[str, tuple[Any, ...]] = {
 }
 """Values that mean the default, as transformers itself or its version 4 writes it."""
 
+_SWITCHES = {word: True for text in ("yes", "on") for word in (text, text.title(), text.upper())} | {
+    word: False for text in ("no", "off") for word in (text, text.title(), text.upper())
+}
+
 _ACCELERATOR = {"even_batches": True, "use_seedable_sampler": True}
 """What is true in accelerate's own configuration; all else in it is false or null."""
 
@@ -66,7 +70,8 @@ def read(path: Path) -> dict[str, Any]:
     try:
         values = json.loads(content)
     except (ValueError, UnicodeDecodeError):
-        values = read_yaml(path).values
+        # Transformers reads YAML 1.1, where these are true and false.
+        values = {name: _SWITCHES.get(str(item), item) for name, item in read_yaml(path).values.items()}
     if not isinstance(values, dict):
         raise UserError(f"{path} is not a mapping of arguments to values")
     return {str(name): value for name, value in values.items()}

@@ -257,10 +257,14 @@ def _number(value: Any, kind: Kind) -> int | float:
     return number
 
 
+_SWITCHES = (("no", "off", "false"), ("yes", "on", "true"))
+
+
 def _choice(value: Any, kind: Kind) -> Any:
-    # YAML reads a bare `no` as false.
-    words = [value] if not isinstance(value, bool) else [value, *(("yes", "on") if value else ("no", "off"))]
-    for word in words:
+    # False and `off` are the word `no` where there is one.
+    spelt = str(value).lower() if isinstance(value, str | bool) else ""
+    switches = next((words for words in _SWITCHES if spelt in words), ())
+    for word in (value, *switches):
         for choice in kind.choices:
             if type(word) is type(choice) and word == choice:
                 return choice
