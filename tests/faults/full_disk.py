@@ -38,7 +38,14 @@ STEP = 64
 SIZES = 48
 """Disks, each larger than the one before; the largest has room for the whole run."""
 
+FILES = 14
+"""Trials in which other files fill the disk while the run trains."""
+
+COUNTS = 12
+"""Disks that hold few files, each a few more than the one before."""
+
 ENOUGH = 16 * 1024
+PLENTY = 10_000
 MODEL = ("model.hidden_features=[192,192]", "checkpoint.async_save=true")
 """A model of which a checkpoint takes half a megabyte."""
 
@@ -56,9 +63,9 @@ def cannot_mount() -> str | None:
 
 
 @contextlib.contextmanager
-def mounted(folder: Path, kilobytes: int) -> Iterator[None]:
-    """A disk of this size, in memory."""
-    command("mount", "-t", "tmpfs", "-o", f"size={kilobytes}k", "tmpfs", str(folder))
+def mounted(folder: Path, kilobytes: int, inodes: int = PLENTY) -> Iterator[None]:
+    """A disk of this size, for so many files, in memory."""
+    command("mount", "-t", "tmpfs", "-o", f"size={kilobytes}k,nr_inodes={inodes}", "tmpfs", str(folder))
     try:
         yield
     finally:
@@ -66,8 +73,8 @@ def mounted(folder: Path, kilobytes: int) -> Iterator[None]:
 
 
 def resize(folder: Path, kilobytes: int) -> None:
-    """Give the disk another size."""
-    command("mount", "-o", f"remount,size={kilobytes}k", str(folder))
+    """Give the disk another size, and room for any number of files."""
+    command("mount", "-o", f"remount,size={kilobytes}k,nr_inodes={PLENTY}", str(folder))
 
 
 def command(*words: str) -> None:
@@ -82,11 +89,16 @@ def trial(bench: Bench, number: int, draw: Random) -> str:
     words = [f"+recipe={recipe}", *MODEL, f"checkpoint.on_full={on_full}", "resume=auto"]
     whole, disk = bench.whole(f"+recipe={recipe}", *MODEL), bench.new("disk")
     kilobytes = (number + 1) * STEP if number < SIZES else ENOUGH
-    told = f"{recipe}, on_full={on_full}, {kilobytes if number < SIZES else 'other files'} KB"
-    with mounted(disk, kilobytes):
+    few = number - SIZES - FILES
+    inodes = PLENTY if few < 0 else 8 + 2 * few
+    limit = f"{kilobytes} KB" if number < SIZES else "other files" if few < 0 else f"{inodes} inodes"
+    told = f"{recipe}, on_full={on_full}, {limit}"
+    with mounted(disk, kilobytes, inodes):
         try:
             outputs, ballast = disk / "outputs", disk / "ballast"
-            started = run(bench, words, outputs, whole, draw, ballast if number >= SIZES else None)
+            started = run(
+                bench, words, outputs, whole, draw, ballast if number >= SIZES and few < 0 else None
+            )
             told += f": {started.process.returncode} at step {last_row_of(outputs)}"
             check_ended(started, outputs, whole, on_full)
             if number < SIZES and draw.random() < 0.3:
@@ -141,8 +153,9 @@ def check_ended(started: Started, outputs: Path, whole: Whole, on_full: str) -> 
     check("Logging error" not in started.err, f"errors of the log: {started.tail}")
     last = started.err[started.err.rindex("error: ") :].strip()
     check(str(outputs) in last, f"no path in {last!r}")
-    if "checkpoint-" in last:
-        check(re.search(r"\d [kMG]?B\b", last), f"no need in {last!r}")
+    refused = last.splitlines()[0]
+    if "checkpoint-" in refused and "no inode left" not in refused:
+        check(re.search(r"\d [kMG]?B\b", refused), f"no need in {last!r}")
     check(len(last.splitlines()) <= 6, f"no short block: {last!r}")
     if runs(outputs):
         status = Record.load(runs(outputs)[-1]).status
@@ -165,4 +178,4 @@ def check_end(outputs: Path, whole: Whole, on_full: str) -> None:
         check(same(run_dir / name, whole.run_dir / name), f"{name} differs from the undisturbed run's")
 
 
-PART = Part("full-disk", SIZES + 14, trial)
+PART = Part("full-disk", SIZES + FILES + COUNTS, trial)

@@ -108,10 +108,12 @@ class Checkpoints:
                 path.mkdir()
                 yield path
         except BaseException as error:
+            # Looked at before what was written goes, and makes room for the question itself.
+            full = DiskFull.at(final, size, self.room()) if durable.is_disk_full(error) else None
             with contextlib.suppress(OSError):  # the error that counts is the first one
                 remove(path)
-            if durable.is_disk_full(error):
-                raise DiskFull.at(final, size, self.room()) from error
+            if full is not None:
+                raise full from error
             raise
 
     def _discard(self, path: Path) -> None:
