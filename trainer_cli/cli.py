@@ -10,6 +10,7 @@ from traceback import format_exception
 
 from trainer_cli import __version__
 from trainer_cli.config.errors import RunFailed, UserError
+from trainer_cli.config.printable import say
 from trainer_cli.config.secrets import hide_words, masked
 
 HELP = """\
@@ -85,7 +86,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return code
     except UserError as error:
         way = "".join(format_exception(error)) if traceback else ""
-        print(masked(way + error.block()), file=sys.stderr)
+        say(way + error.block())
         return 1 if isinstance(error, RunFailed) else 2
     except KeyboardInterrupt:
         return 130
@@ -266,7 +267,7 @@ def report(line: CommandLine, _: Sequence[str]) -> int:
     """A page of plots."""
     from trainer_cli.report.page import write_report
 
-    print(write_report(line.words, line.output))
+    say(str(write_report(line.words, line.output)), sys.stdout)
     return 0
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -28,6 +27,7 @@ from trainer_cli.config.hugging_face import (
 from trainer_cli.config.layers import default_options
 from trainer_cli.config.nearest import did_you_mean
 from trainer_cli.config.other_tools import refuse_other_tools
+from trainer_cli.config.printable import say
 from trainer_cli.config.schema import ORDER
 from trainer_cli.config.signatures import NoTarget, Resolver
 
@@ -146,7 +146,7 @@ def print_recipe(file: str, config_dirs: Sequence[str]) -> int:
     imported = import_arguments(given, Path(file), config_dirs)
     problems = [*imported.problems, *refused(imported.recipe, config_dirs)]
     print(imported.recipe, end="")
-    print("\n".join(remarks(imported, problems)), file=sys.stderr)
+    say("\n".join(remarks(imported, problems)))
     return 2 if problems else 0
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from types import FrameType
 
 from trainer_cli import durable
+from trainer_cli.config.printable import say
 from trainer_cli.signals import SIGNALS, answered_by
 
 
@@ -157,7 +158,7 @@ def record_failure(text: str, exit_code: int) -> None:
     try:
         durable.write(Path(path), json.dumps(details))
     except OSError:  # as where the disk is full, which the terminal is not on
-        print(text, file=sys.stderr)
+        say(text)
 
 
 def die_with_parent() -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from trainer_cli import durable
+from trainer_cli.config.printable import printable
 from trainer_cli.config.secrets import masked
 
 FILE = "train.log"
@@ -31,7 +32,7 @@ class Masked(logging.Formatter):
     """Lines without secrets."""
 
     def format(self, record: logging.LogRecord) -> str:
-        return masked(super().format(record))
+        return printable(masked(super().format(record)))
 
 
 class Terminal(logging.Handler):

@@ -14,6 +14,7 @@ from rich.table import Table
 from trainer_cli.config.compose import Composition, compose
 from trainer_cli.config.errors import RunFailed, UserError
 from trainer_cli.config.own_code import headline, raised_in
+from trainer_cli.config.printable import say
 from trainer_cli.runs.console import console
 from trainer_cli.signals import leaving_at_signals
 
@@ -31,7 +32,7 @@ def print_plan(
     composition = compose(overrides, config_dirs=config_dirs)
     out = console()
     for warning in composition.warnings:
-        print(warning, file=sys.stderr)
+        say(warning)
     changed = Table("field", "value", "set in", title="values that are no defaults", title_justify="left")
     for key, value, where in set_by_the_user(composition):
         changed.add_row(key, value, where)

@@ -18,6 +18,7 @@ from typing import Any
 
 from trainer_cli.config.compose import Composition, dump, load
 from trainer_cli.config.errors import RunFailed, UserError
+from trainer_cli.config.printable import say
 from trainer_cli.launch import die_with_parent, launch, record_failure, run_alone
 from trainer_cli.runs.record import CONFIG
 from trainer_cli.signals import SIGNALS, leaving_at_signals
@@ -126,7 +127,7 @@ def main() -> int:
         if "TORCHELASTIC_ERROR_FILE" in os.environ:
             record_failure(text, code)
         else:
-            print(text, file=sys.stderr)
+            say(text)
     if "RANK" in os.environ:  # as a rank of a run ends: a thread of gloo may abort the interpreter's end
         sys.stdout.flush()
         os._exit(code)

@@ -22,6 +22,7 @@ from trainer_cli.checkpoint.store import Checkpoints
 from trainer_cli.config.compose import load
 from trainer_cli.config.errors import DiskFailed, Diverged, RunFailed, UserError
 from trainer_cli.config.own_code import failure
+from trainer_cli.config.printable import printable
 from trainer_cli.config.secrets import masked
 from trainer_cli.launch import die_with_parent, record_failure
 from trainer_cli.logs import relayed, start_logging
@@ -245,7 +246,7 @@ class Ending:
         log.debug("failed", exc_info=error)
         if error is not None:
             text = "".join(traceback.format_exception(error)) + text
-        text = masked(text)
+        text = printable(masked(text))
         if self.is_main:
             self._note(status, error=masked(cause) if cause else text.rstrip().splitlines()[-1])
         if "TORCHELASTIC_ERROR_FILE" in os.environ:

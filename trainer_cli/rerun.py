@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 from trainer_cli.config import places
 from trainer_cli.config.compose import apply, choices, load, project_folders, without
 from trainer_cli.config.errors import UserError
+from trainer_cli.config.printable import say
 from trainer_cli.config.resume import FROM_START, Setup, block, commit, explain
 from trainer_cli.prepare import Prepared, create, edits, processes
 from trainer_cli.runs.named import runs_named
@@ -42,7 +44,7 @@ def run_again(words: Sequence[str], config_dirs: Sequence[str], argv: Sequence[s
 
     code = carry_out(make, traceback)
     if code in (0, 1):
-        print("\n".join(comparison(original, Record.load(made[0].run_dir))))
+        say("\n".join(comparison(original, Record.load(made[0].run_dir))), sys.stdout)
     return code
 
 

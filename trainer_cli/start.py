@@ -12,6 +12,7 @@ from typing import Any
 
 from trainer_cli.config.compose import load
 from trainer_cli.config.errors import UserError
+from trainer_cli.config.printable import say
 from trainer_cli.launch import die_with_parent
 from trainer_cli.prepare import Prepared, newest_saved, prepare, take_back
 from trainer_cli.runs.record import CONFIG, Record
@@ -56,7 +57,7 @@ def carry_out(make: Callable[[], Prepared], traceback: bool) -> int:
             early.watch()
             prepared = make()
         for note in prepared.notes:
-            print(note, file=sys.stderr)
+            say(note)
         if prepared.done:
             return 0
         from trainer_cli import rank
@@ -85,7 +86,7 @@ def execute_under_launcher(
         return rank.leave(rank.execute(Path(run_dir), traceback) if run_dir else 0)
     prepared = prepare(overrides, config_dirs, argv)
     for note in prepared.notes:
-        print(note, file=sys.stderr)
+        say(note)
     join().set(key, "" if prepared.done else str(prepared.run_dir.resolve()))
     if prepared.done:  # this process, which is about to end, may be the one that holds the store
         join().wait([f"{key}/{number}" for number in range(1, int(os.environ["WORLD_SIZE"]))])
@@ -130,7 +131,7 @@ def stopped(run_dir: Path, number: int) -> int:
 
 def report_failure(run_dir: Path, text: str, code: int = 1) -> None:
     """Say it and note it, for a process that could not."""
-    print(text + (newest_saved(run_dir) if code == 1 else ""), file=sys.stderr)
+    say(text + (newest_saved(run_dir) if code == 1 else ""))
     record = found(run_dir)
     # Else the main process has said it itself; one that the agent stopped on that account has not.
     if record is not None and record.fields["status"] in ("running", "preempted"):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from trainer_cli.checkpoint.store import MANIFEST, NAME, Checkpoints, verify
 from trainer_cli.config.errors import UserError, megabytes
+from trainer_cli.config.printable import say
 from trainer_cli.runs.find import all_runs
 from trainer_cli.runs.named import OUTPUTS
 from trainer_cli.runs.record import FILE
@@ -40,7 +42,7 @@ def verify_checkpoints(words: Sequence[str], as_json: bool) -> int:
         verdicts.append(verdict)
         if not as_json:
             held = f"{verdict.files:>3} files {megabytes(verdict.bytes):>12}"
-            print(f"{verdict.checkpoint:<{width}}  {held}  {verdict.damage or 'ok'}", flush=True)
+            say(f"{verdict.checkpoint:<{width}}  {held}  {verdict.damage or 'ok'}", sys.stdout)
     if as_json:
         print(json.dumps([asdict(verdict) for verdict in verdicts], indent=1))
     return 1 if any(verdict.damage for verdict in verdicts) else 0

@@ -101,10 +101,10 @@ def test_every_text_of_a_run_stays_text(tmp_path: Path) -> None:
         choices={"optim": EVIL},
         overrides=[f"optim.lr={EVIL}"],
         packages={EVIL: EVIL},
-        sweep={"name": EVIL, "number": EVIL},
+        sweep={"name": EVIL, "number": 1},
         summary={EVIL: EVIL},
         results={EVIL: 1.0, f"eval/{EVIL}": 2.0},
-        best={f"eval/{EVIL}": 1.0, "step": EVIL},
+        best={f"eval/{EVIL}": 1.0, "step": 3},
         metric={"name": f"eval/{EVIL}", "greater_is_better": True},
     )
     run.values = {EVIL: EVIL, "optim.lr": EVIL}

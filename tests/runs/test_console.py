@@ -8,8 +8,11 @@ import subprocess
 import sys
 
 import pytest
+from rich.table import Table
+from rich.text import Text
 
-from trainer_cli.runs.console import WIDTH_OF_A_PIPE, console
+from trainer_cli.runs.columns import Cell, Column, fit
+from trainer_cli.runs.console import WIDTH_OF_A_PIPE, Patient, console
 
 PRINTS = """
 import sys
@@ -46,7 +49,7 @@ PLAIN = "from trainer_cli.runs.console import console; console().print('mean ± 
 
 def test_a_character_that_the_terminal_lacks_is_replaced() -> None:
     environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
-    assert subprocess.check_output([sys.executable, "-c", PLAIN], env=environment) == b"mean ? ? ? ?\n"
+    assert subprocess.check_output([sys.executable, "-c", PLAIN], env=environment) == b"mean ? ? ? \\xff\n"
 
 
 WIDTH = "from trainer_cli.runs.console import console; out = console(); print(out.width, out.is_interactive)"
@@ -69,3 +72,17 @@ def test_the_cursor_is_never_hidden() -> None:
     assert file.getvalue() == ""
     out.show_cursor()
     assert file.getvalue() == "\x1b[?25h"
+
+
+def test_no_text_moves_the_cursor_and_own_styles_stay(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    evil = "a\x1b[2Jb\u202ec"
+    table = Table(show_header=False, box=None)
+    table.add_row(evil, Text(evil, style="red"))
+    out = Patient(markup=False, emoji=False, highlight=False, force_terminal=True, color_system="standard")
+    for renderable in (evil, Text(evil), table, fit([Column("run", [Cell(evil)])], None)):
+        out.print(renderable)
+    said = capsys.readouterr().out
+    assert "\x1b[2J" not in said and "\u202e" not in said and said.count("a\\x1b[2Jbc") == 3
+    assert "\x1b[31m" in said

@@ -15,8 +15,10 @@ import pytest
 from rich.console import Console
 
 from trainer_cli.config.errors import UserError
+from trainer_cli.runs.compare import print_comparison
 from trainer_cli.runs.listing import ago, print_runs, span
-from trainer_cli.runs.record import Record
+from trainer_cli.runs.record import FILE, Record
+from trainer_cli.runs.show import print_run
 from trainer_cli.runs.sweeps import FILE as SWEEP
 
 
@@ -278,3 +280,24 @@ def test_a_long_name_leaves_the_others_their_room(tmp_path: Path, monkeypatch: p
     *_, line = out.file.getvalue().splitlines()
     assert len(line) <= 80 and "loss 0.5" in line
     assert line.startswith("…aa") and line.split()[0].endswith(f"a/{record.fields['id']}")
+
+
+def test_names_and_errors_of_others_move_no_cursor(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    evil = "a\x1b[2Jb\u202ec\nd"
+    fields = {"argv": [f"run.name={evil}"], "choices": {"model": evil}, "metric": {"name": evil}}
+    record = Record.create(tmp_path, f"x{evil}".replace("\n", ""), {**fields, "summary": {evil: evil}})
+    record.end("failed", error=evil, results={f"eval/{evil}": 0.5}, best={f"eval/{evil}": 0.5})
+    other = Record.create(tmp_path, "other\udcff", fields)
+    (tmp_path / f"bad{evil}").mkdir()
+    (tmp_path / f"bad{evil}" / FILE).write_text("{")
+    (tmp_path / "run" / "\x1b[31m").mkdir(parents=True)
+    os.mkfifo(tmp_path / "run" / "\x1b[31m" / FILE)
+    table(str(tmp_path))
+    print_run(str(record.run_dir), as_json=False)
+    print_comparison([str(record.run_dir), str(other.run_dir)], as_json=False)
+    said = capsys.readouterr()
+    assert "a\\x1b[2Jbc" in said.out and "a\\x1b[2Jbc" in said.err and "it is no file" in said.err
+    for text in (said.out, said.err):
+        assert "\x1b" not in text and "\u202e" not in text

@@ -203,7 +203,8 @@ def _read(path: Path, _mtime: int, _size: int) -> Document:
         place = f"{short(path)}:{number}" if number else short(path)
         raise UserError(f"{key} cannot be read: {str(error).splitlines()[0]}", place) from None
     except (OSError, ValueError) as error:
-        raise UserError(f"{short(path)} cannot be read: {error}") from None
+        why = error.strerror if isinstance(error, OSError) else error
+        raise UserError(f"{short(path)} cannot be read: {why}") from None
     if not isinstance(root, yaml.MappingNode | None):
         raise UserError(f"{short(path)} is not a mapping of keys to values")
     plain = OmegaConf.to_container(values, resolve=False)

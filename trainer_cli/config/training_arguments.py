@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
+from trainer_cli import durable
 from trainer_cli.config.errors import UserError
 from trainer_cli.config.hugging_face import ARGUMENTS, OLD
 from trainer_cli.config.places import read as read_yaml
@@ -68,10 +69,11 @@ def read(path: Path) -> dict[str, Any]:
         what = f"{path} is a pickle, which can run any code when it is opened, so it is not"
         raise UserError(what, right=_UNPICKLE.format(file=str(path)))
     try:
-        values = json.loads(content)
+        values = durable.parse_json(content)
     except (ValueError, UnicodeDecodeError):
         # Transformers reads YAML 1.1, where these are true and false.
-        values = {name: _SWITCHES.get(str(item), item) for name, item in read_yaml(path).values.items()}
+        found = read_yaml(path).values if content.strip() else {}
+        values = {name: _SWITCHES.get(str(item), item) for name, item in found.items()}
     if not isinstance(values, dict):
         raise UserError(f"{path} is not a mapping of arguments to values")
     return {str(name): value for name, value in values.items()}

@@ -9,6 +9,8 @@ from rich.cells import cell_len, set_cell_size
 from rich.segment import Segment, Segments
 from rich.style import Style
 
+from trainer_cli.config.printable import in_a_line
+
 GAP = "  "
 LEAST = 16
 """Characters of the filling column below which it is left out."""
@@ -32,6 +34,9 @@ class Cell:
 
     text: str
     style: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "text", in_a_line(self.text))
 
 
 @dataclass

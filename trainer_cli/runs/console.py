@@ -5,9 +5,13 @@ from __future__ import annotations
 import io
 import os
 import sys
+from collections.abc import Iterable
 from typing import TextIO
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
+
+from trainer_cli.config.printable import printable
 
 WIDTH_OF_A_PIPE = 160
 
@@ -18,6 +22,11 @@ class Patient(Console):
     def on_broken_pipe(self) -> None:
         self.quiet = True
         silence(sys.stdout)
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """Only this program's own control characters go to the terminal, none that stand in a text."""
+        for text, style, control in super().render(renderable, options):
+            yield Segment(text if control else printable(text), style, control)
 
     def show_cursor(self, show: bool = True) -> bool:
         """Never hide it: a process that is killed could not bring it back."""

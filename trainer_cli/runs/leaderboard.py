@@ -7,7 +7,6 @@ import io
 import json
 import os
 import shlex
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from rich.text import Text
 
 from trainer_cli import durable
 from trainer_cli.config.errors import UserError
+from trainer_cli.config.printable import say
 from trainer_cli.runs.console import console
 from trainer_cli.runs.effects import Effect, as_text
 from trainer_cli.runs.ranking import (
@@ -160,7 +160,7 @@ def write_leaderboard(sweep_dir: Path) -> None:
         try:
             durable.write(sweep_dir / name, text)
         except OSError as error:
-            print(f"{sweep_dir / name} was not written: {error.strerror}", file=sys.stderr)
+            say(f"{sweep_dir / name} was not written: {error.strerror}")
 
 
 def print_leaderboard(sweep_dir: Path, as_json: bool) -> None:

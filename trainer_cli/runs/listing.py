@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from trainer_cli.config.errors import UserError
+from trainer_cli.config.printable import say
 from trainer_cli.runs import sweeps
 from trainer_cli.runs.columns import STATUS, Cell, Column, cut, fit
 from trainer_cli.runs.console import console
@@ -43,7 +44,7 @@ def print_runs(words: Sequence[str], sort: str | None, as_json: bool, plot: bool
     unread: list[str] = []
     records = all_runs(root, unread)
     for line in unread:
-        print(f"left out: {line}", file=sys.stderr)
+        say(f"left out: {line}")
     every = [Run(record) for record in records]
     runs = select(every, filters, sort)
     if plot:
@@ -57,7 +58,7 @@ def print_runs(words: Sequence[str], sort: str | None, as_json: bool, plot: bool
 
         print_run(str(root), as_json)
     elif not runs:
-        print(why_none(every, filters, root))
+        say(why_none(every, filters, root), sys.stdout)
     else:
         asked = " ".join(map(str, filters))
         count = plural(len(every))
@@ -146,7 +147,7 @@ def print_table(runs: Sequence[Run], root: Path, title: str, keys: Sequence[str]
     out.print(title, soft_wrap=True)
     out.print(fit(table, width), soft_wrap=True, end="")
     if jobs:
-        print(f"\ntrainer-cli runs {max(jobs)} has its leaderboard")
+        say(f"\ntrainer-cli runs {max(jobs)} has its leaderboard", sys.stdout)
 
 
 def jobs_of_sweeps(runs: Sequence[Run], root: Path) -> dict[Path, list[Run]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from omegaconf import DictConfig
 
 from trainer_cli.config.compose import escaped
 from trainer_cli.config.errors import UserError
+from trainer_cli.config.printable import say
 from trainer_cli.launch import run_alone
 from trainer_cli.runs.record import Record, provenance
 from trainer_cli.runs.sweeps import DONE
@@ -64,14 +64,14 @@ def launch_jobs(config: DictConfig, jobs: Jobs, argv: Sequence[str], traceback: 
         if not waiting:
             break
         again = f", try {attempt + 1}" if attempt else ""
-        print(f"{len(waiting)} of {len(jobs.jobs)} jobs to {' '.join(jobs.launcher)}{again}", file=sys.stderr)
+        say(f"{len(waiting)} of {len(jobs.jobs)} jobs to {' '.join(jobs.launcher)}{again}")
         run_dirs = []
         for job in waiting:
             try:
                 run_dirs.append(jobs.prepare(job, argv, now_is).resolve())
             except (UserError, OSError) as error:
                 refused[job.id] = not_started(error)
-                print(f"job {job.number}: {refused[job.id]}", file=sys.stderr)
+                say(f"job {job.number}: {refused[job.id]}")
         launch(config, run_dirs, traceback)
         waiting = [job for job in waiting if status(jobs, job) == "failed" and job.id not in refused]
     if refused:

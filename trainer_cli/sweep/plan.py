@@ -7,7 +7,6 @@ import heapq
 import json
 import shutil
 import statistics
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +15,7 @@ from rich.table import Table
 
 from trainer_cli.config.compose import Composition
 from trainer_cli.config.errors import RunFailed, UserError, megabytes
+from trainer_cli.config.printable import say
 from trainer_cli.runs.console import console
 from trainer_cli.runs.effects import as_text
 from trainer_cli.runs.leaderboard import heading, plural
@@ -93,7 +93,7 @@ def print_sweep_plan(
     if asked.launcher:
         launcher_config(asked)
     for warning in dict.fromkeys(text for job in asked.jobs for text in job.composition.warnings):
-        print(warning, file=sys.stderr)
+        say(warning)
     plan = (planned_search if asked.has_study else planned)(asked, measure)
     if as_json:
         print(json.dumps(as_dict(plan), indent=1))

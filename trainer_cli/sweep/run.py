@@ -16,6 +16,7 @@ from typing import Any
 
 from trainer_cli import durable
 from trainer_cli.config.errors import DiskFailed, DiskFull, UserError
+from trainer_cli.config.printable import say
 from trainer_cli.runs.leaderboard import print_leaderboard, write_leaderboard
 from trainer_cli.runs.record import Record, now, provenance
 from trainer_cli.runs.sweeps import DONE
@@ -48,9 +49,9 @@ def run_sweep(
     """Run the jobs that are not done, and print the leaderboard of all; returns the exit code."""
     jobs = jobs_of(overrides, config_dirs)
     for warning in dict.fromkeys(text for job in jobs.jobs for text in job.composition.warnings):
-        print(warning, file=sys.stderr)
+        say(warning)
     for line in jobs.repeated():
-        print(line, file=sys.stderr)
+        say(line)
     launcher = launcher_config(jobs) if jobs.launcher else None
     with said_where_refused(jobs.sweep_dir), alone(jobs.sweep_dir):
         created = jobs.record.fields.get("created", now().isoformat(timespec="seconds"))

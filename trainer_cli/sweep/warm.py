@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from trainer_cli import durable
+from trainer_cli.config.printable import say
 from trainer_cli.config.secrets import exported
 from trainer_cli.launch import die_with_parent
 from trainer_cli.signals import SIGNALS
@@ -181,7 +182,7 @@ def become(job: Mapping[str, Any], names: IO[str]) -> None:
     except KeyboardInterrupt:  # before the run could answer it
         code = 128 + signal.SIGINT
     except BaseException as error:
-        print(f"the run failed: {type(error).__name__}: {error}", file=sys.stderr)
+        say(f"the run failed: {type(error).__name__}: {error}")
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
