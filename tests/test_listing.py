@@ -35,7 +35,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name, text in {
         "recipes/mine.yaml": RECIPE,
         "configs/optim/sgd.yaml": "# My descent.\n_target_: torch.optim.SGD\nlr: 0.5\n",
-        "configs/data/mine.yaml": "# My rows.\ntrain: null\n",
+        "configs/data/mine.yaml": "# My rows.\n_target_: mine.rows\ntrain: null\n",
+        "mine.py": "def rows(train, api_key=None): ...\n",
     }.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
@@ -127,9 +128,34 @@ def test_without_a_field_all_are_shown_in_their_order(printed: Any) -> None:
     assert "args.stages [train] command line: args.stages=[train]" in rows
 
 
-def test_what_does_not_compose_strictly_is_shown_all_the_same(printed: Any) -> None:
-    first, *_ = field(printed, "args.seed", "optim.lrr=1")
-    assert first == "args.seed 42"
+@pytest.mark.parametrize(
+    ("words", "what"),
+    [
+        (["args.seed", "optim.lrr=1"], "optim.lrr: torch.optim.AdamW has no parameter lrr"),
+        (["optim.lr", "optim.lr=#"], "cannot read the override 'optim.lr=#'"),
+        (["optim.lr", "optim=nope"], "there is no optim=nope"),
+        (["data", "data=nonsense"], "there is no data=nonsense"),
+        (["scheduler", "args.warmup_ratio=0.1"], "there is no args.warmup_ratio"),
+        (["optim", "optim.params=x"], "optim.params is given by the run itself"),
+        (["optim", "~optim"], "optim is missing"),
+        (["args.seed", "args.seed=-3"], "args.seed is -3"),
+        (["args.seed", "args.seed=1,2"], "args.seed is given several values: 1,2"),
+        (["args.seed", "+recipe=min"], "there is no recipe=min"),
+        ([*["+recipe=mine", "args.load_best_model_at_end=true"], "args.eval_strategy=no"], "args.load_best"),
+    ],
+    ids=lambda value: value[-1] if isinstance(value, list) else "",
+)
+def test_what_a_run_would_refuse_is_not_shown(printed: Any, words: Sequence[str], what: str) -> None:
+    with pytest.raises(UserError) as caught:
+        print_field(words, [])
+    assert caught.value.problems[0].what.startswith(what) and printed() == []
+
+
+@pytest.mark.parametrize(
+    "words", [["data.train_file"], ["data", "data=python", "data.train._target_=mine.rows"]]
+)
+def test_what_is_still_to_be_given_is_no_reason_not_to_show(printed: Any, words: Sequence[str]) -> None:
+    assert field(printed, *words)[0].startswith(words[0])
 
 
 def test_more_than_one_field_is_refused_and_overrides_are_none() -> None:

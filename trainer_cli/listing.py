@@ -32,16 +32,22 @@ def print_options(group: str | None, config_dirs: Sequence[str]) -> None:
 
 
 def print_field(words: Sequence[str], config_dirs: Sequence[str]) -> None:
-    """The field that the one bare word names, in the run that the overrides compose; none: all fields."""
+    """The field that the one bare word names, in the run that the overrides compose; none: all fields.
+
+    Raises UserError for what a run would refuse, but for values that are still to be given.
+    """
     keys = [word for word in words if "=" not in word and not word.startswith("~")]
     overrides = [word for word in words if word not in keys]
-    composition = compose(overrides, config_dirs=config_dirs, strict=False)
-    if not keys:
-        print_all(composition)
-    elif len(keys) > 1:
+    if len(keys) > 1:
         raise UserError(f"show takes one field, not {len(keys)}: {', '.join(keys)}")
-    else:
+    composition = compose(overrides, config_dirs=config_dirs, strict=False)
+    problems = [problem for problem in composition.problems if not problem.unset]
+    if problems:
+        raise UserError.many(problems)
+    if keys:
         print_one(keys[0], composition)
+    else:
+        print_all(composition)
 
 
 def print_all(composition: Composition) -> None:

@@ -9,6 +9,7 @@ import pytest
 from trainer_cli.config.errors import UserError
 from trainer_cli.runs.named import runs_named
 from trainer_cli.runs.record import FILE, Record
+from trainer_cli.runs.show import is_run
 
 
 @pytest.fixture
@@ -68,3 +69,18 @@ def test_what_is_no_run_says_why(records: list[Record], tmp_path: Path) -> None:
     }.items():
         with pytest.raises(UserError, match=says):
             named(word)
+
+
+def test_latest_is_the_newest_run(records: list[Record], tmp_path: Path) -> None:
+    assert named("latest") == [records[2].run_dir] and is_run("latest")
+    records[2].run_dir.rename(tmp_path / "gone")
+    assert named("latest", "glue") == [records[1].run_dir, records[0].run_dir]
+    (tmp_path / "outputs" / "latest").mkdir()
+    with pytest.raises(UserError, match="there are no runs in outputs/latest"):
+        named("latest")
+
+
+def test_there_is_no_latest_where_there_is_no_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="there is no run below outputs"):
+        named("latest")

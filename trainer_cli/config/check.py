@@ -174,7 +174,7 @@ class _Checker:
         if not isinstance(target, str) or target == "???":
             near = [name for name in node if nearest(TARGET, [name])]
             right = f"did you mean {TARGET} for {near[0]}?" if near else self._making(key)
-            self.report(key, f"{key} names nothing to build: it has no {TARGET}", right)
+            self.report(key, f"{key} names nothing to build: it has no {TARGET}", right, target == "???")
             return node
         signature = self.signature(key, target)
         own = targets_own(key, node)
@@ -222,7 +222,9 @@ class _Checker:
         for name, value in node.items():
             parameter = signature.parameter(name)
             at = f"{key}.{name}"
-            if parameter is not None:
+            if name in offered and name in schema.OBJECTS:
+                self.report(at, f"{at} is given by the run itself", "leave it out")
+            elif parameter is not None:
                 checked[name] = self.argument(at, value, parameter, (known or {}).get(name))
             elif name in SPECIAL:
                 checked[name] = self.inner(at, self.value(at, value, SPECIAL[name]))
@@ -239,7 +241,7 @@ class _Checker:
                 if parameter.default is None and parameter.name not in given:
                     at = f"{key}.{parameter.name}"
                     right = f"{node[TARGET]} needs it: {at}=VALUE" + _meaning(parameter)
-                    self.report(key, f"{at} is missing", right)
+                    self.report(key, f"{at} is missing", right, unset=True)
         return checked
 
     def taken(
@@ -320,7 +322,7 @@ class _Checker:
         """The value as its kind has it; reports one that is not of its kind."""
         if value == "???":
             meaning = f"\n{kind.doc}" if kind.doc else ""
-            self.report(key, f"{key} must be set", f"{key}=VALUE{meaning}")
+            self.report(key, f"{key} must be set", f"{key}=VALUE{meaning}", unset=True)
             return value
         try:
             return coerce(value, kind)
@@ -378,9 +380,9 @@ class _Checker:
     def _setting(self, key: str) -> str:
         return f"choose an option: {key}=NAME" if key in schema.GROUPS else f"set it: {key}=VALUE"
 
-    def report(self, key: str, what: str, right: str) -> None:
+    def report(self, key: str, what: str, right: str, unset: bool = False) -> None:
         """Note a problem of a key, with the place that set it."""
-        self.problems.append(Problem(what, self.sources.where(key), right, key))
+        self.problems.append(Problem(what, self.sources.where(key), right, key, unset))
 
 
 def _not_a_pattern(value: Any) -> str:

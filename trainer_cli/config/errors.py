@@ -14,12 +14,16 @@ from trainer_cli.durable import has_no_inodes, is_disk_full
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong, where it was set, and what would be right; `key` is what it is wrong with."""
+    """One thing that is wrong, where it was set, and what would be right; `key` is what it is wrong with.
+
+    `unset` says that nothing is wrong but that a value is still to be given.
+    """
 
     what: str
     where: str = ""
     right: str = ""
     key: str = field(default="", compare=False)
+    unset: bool = field(default=False, compare=False)
 
     def block(self) -> str:
         """The problem in two or three lines, each part that is known on its own."""

@@ -354,3 +354,6 @@ OFFERED: dict[str, tuple[str, ...]] = {
     "metrics": ("labels",),
 }
 """Parameters, by group, that the runner fills where a target has them and its YAML does not."""
+
+OBJECTS = ("params", "module", "optimizer", "tokenizer")
+"""Those of them that no value of a configuration can stand for."""

@@ -14,12 +14,15 @@ from trainer_cli.runs.record import FILE, Record
 OUTPUTS = Path("outputs")
 """Where a run is looked for by its id."""
 
+LATEST = "latest"
+"""The newest run there, as in resume=latest."""
+
 
 def runs_named(words: Sequence[str]) -> list[Record]:
     """The runs in the order of the words, each once; raises UserError for a word that names none.
 
     A word is a run's directory, a directory that holds runs (a sweep's, too), or the id of a run below
-    `outputs`; a directory below `outputs` can go without that.
+    `outputs`, or `latest`, the newest of these; a directory below `outputs` can go without that.
     """
     found = {record.run_dir.resolve(): record for word in words for record in runs_of(word)}
     return list(found.values())
@@ -31,7 +34,7 @@ def runs_of(word: str) -> list[Record]:
         if os.path.isdir(path):
             return runs_in(path)
     below = all_runs(OUTPUTS)
-    by_id = [record for record in below if record.fields["id"] == word]
+    by_id = below[-1:] if word == LATEST else [record for record in below if record.fields["id"] == word]
     if by_id:
         return by_id
     raise UserError(why_none(word), right=instead(word, below))
@@ -54,6 +57,8 @@ def runs_in(directory: Path) -> list[Record]:
 
 def why_none(word: str) -> str:
     """Why a word that is no directory and no id names no run."""
+    if word == LATEST:
+        return f"there is no run below {OUTPUTS}"
     path = Path(word).expanduser()
     if os.path.islink(path) and not os.path.exists(path):
         return f"{word} is a symbolic link to {path.readlink()}, where there is nothing"

@@ -18,7 +18,7 @@ from trainer_cli.config.errors import UserError
 from trainer_cli.runs.columns import STATUS
 from trainer_cli.runs.console import console
 from trainer_cli.runs.listing import ago, as_object, as_text, span
-from trainer_cli.runs.named import runs_named
+from trainer_cli.runs.named import LATEST, runs_named
 from trainer_cli.runs.record import CONFIG, FILE
 from trainer_cli.runs.select import Run
 from trainer_cli.tracker.jsonl import FILE as METRICS
@@ -34,7 +34,9 @@ COMMANDS = ("command", "go on", "again")
 
 def is_run(word: str) -> bool:
     """Whether the word is meant for a run rather than a key of the configuration."""
-    return ID.fullmatch(word) is not None or "/" in word or os.path.isfile(Path(word) / FILE)
+    return (
+        word == LATEST or ID.fullmatch(word) is not None or "/" in word or os.path.isfile(Path(word) / FILE)
+    )
 
 
 def print_run(word: str, as_json: bool) -> None:
