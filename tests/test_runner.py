@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -300,6 +300,18 @@ def test_what_the_user_can_put_right_is_a_failure_once_an_update_was_made(tmp_pa
         runner.run(engine)
     assert caught.value.block() == "error: it cannot be\n  something else"
     assert isinstance(caught.value.__cause__, UserError)
+
+
+def test_what_the_user_can_put_right_is_a_failure_once_a_row_was_logged(tmp_path: Path) -> None:
+    class Refuses(Callback):
+        def on_evaluate(self, engine: Engine, row: Mapping[str, float]) -> None:
+            raise UserError("it cannot be")
+
+    with built(tmp_path, "args.stages=[eval]") as engine:
+        engine.callbacks["watch"] = Refuses()
+        engine.__post_init__()
+        with pytest.raises(RunFailed, match="it cannot be"):
+            runner.run(engine)
 
 
 def test_what_the_user_can_put_right_is_a_refusal_before_the_first_update(tmp_path: Path) -> None:

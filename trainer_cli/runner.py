@@ -191,10 +191,10 @@ def build(
 def run(engine: Engine) -> Row:
     """Carry out the stages that `args.stages` names; returns the final numbers by their logged names.
 
-    Once an update was made, a UserError is raised as RunFailed: the run is kept, with all that it saved.
+    Once an update was made or a row logged, a UserError is raised as RunFailed: the run is kept.
     """
     results: Row = {}
-    first_step = engine.state.step
+    done_before = engine.state.step, engine.state.rows
     engine.notify("on_begin")
     if engine.state.step > 0:
         engine.notify("on_resume")
@@ -212,7 +212,7 @@ def run(engine: Engine) -> Row:
             status = "diverged" if isinstance(error, Diverged) else "preempted"
         engine.notify("on_exception", error)
         engine.saver.close()
-        if isinstance(error, UserError) and engine.state.step != first_step:
+        if isinstance(error, UserError) and (engine.state.step, engine.state.rows) != done_before:
             raise RunFailed.late(error) from error
         raise
     finally:
