@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,8 +14,9 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional
 
+from trainer_cli.config.errors import UserError
 from trainer_cli.loss import CrossEntropy, Loss
-from trainer_cli.loss.base import IGNORED
+from trainer_cli.loss.base import IGNORED, Misfit
 
 CLASSES = 4
 
@@ -144,3 +146,98 @@ def test_half_precision_is_summed_in_single() -> None:
     assert loss_sum.dtype == torch.float32
     assert float(loss_sum) == pytest.approx(1000 * 0.6931472, rel=1e-5)
     assert outputs["logits"].dtype == torch.bfloat16
+
+
+KINDS = [torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.bool]
+
+
+@pytest.mark.parametrize("column", [False, True])
+@pytest.mark.parametrize("dtype", KINDS, ids=str)
+def test_classes_may_be_of_any_integer_type_or_a_column(dtype: torch.dtype, column: bool) -> None:
+    batch = rows(9, ignored=0.0)
+    batch["labels"] %= 2
+    logits = Scores()(batch["features"])["logits"].detach()
+    expected = functional.cross_entropy(logits, batch["labels"])
+    labels = batch["labels"].to(dtype)
+    cast = {**batch, "labels": labels[:, None] if column else labels}
+    mean, _ = mean_and_gradient(make(), list(split(cast, [2, 5])))
+    assert mean == pytest.approx(float(expected), rel=1e-12)
+    scores, targets = make().scored({"logits": logits}, cast)
+    assert torch.equal(scores, logits) and torch.equal(targets, batch["labels"])
+
+
+def test_no_class_of_a_byte_is_taken_for_one_that_is_ignored() -> None:
+    assert make().count({"labels": torch.tensor([156, 0], dtype=torch.uint8)}) == 2
+
+
+@pytest.mark.parametrize("loss", VARIANTS.values(), ids=VARIANTS)
+@pytest.mark.parametrize("tokens", [False, True])
+def test_probabilities_of_classes_are_taken_as_such(loss: CrossEntropy, tokens: bool) -> None:
+    batch = rows(6, 3, ignored=0.0) if tokens else rows(12, ignored=0.0)
+    hard, hard_gradient = mean_and_gradient(loss, [batch])
+    one_hot = {**batch, "labels": functional.one_hot(batch["labels"], CLASSES).float()}
+    mean, gradient = mean_and_gradient(loss, list(split(one_hot, [1, 4])))
+    assert mean == pytest.approx(hard, rel=1e-12)
+    torch.testing.assert_close(gradient, hard_gradient, rtol=1e-12, atol=1e-14)
+    logits = Scores()(batch["features"])["logits"].detach()
+    assert torch.equal(loss.scored({"logits": logits}, one_hot)[1], batch["labels"])
+
+
+def test_soft_labels_have_torchs_own_value() -> None:
+    batch = rows(10, ignored=0.0)
+    soft = torch.rand(10, CLASSES, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    batch["labels"] = soft / soft.sum(dim=1, keepdim=True)
+    logits = Scores()(batch["features"])["logits"].detach()
+    expected = -(batch["labels"] * logits.log_softmax(dim=1)).sum(dim=1).mean()
+    assert mean_and_gradient(make(), list(split(batch, [3])))[0] == pytest.approx(float(expected), rel=1e-12)
+
+
+def refusal(labels: Tensor, loss: CrossEntropy | None = None, classes: int = 2) -> UserError:
+    loss = loss or make()
+    batch = {"features": torch.zeros(len(labels), classes), "labels": labels}
+    with pytest.raises(UserError) as caught:
+        loss(lambda features: {"logits": features}, batch, loss.count(batch))  # type: ignore[arg-type]
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("labels", "what"),
+    [
+        (
+            torch.zeros(3),
+            r"labels are float32 \(3,\), and CrossEntropy takes integers \(3,\) for logits \(3, 2\)",
+        ),
+        (torch.zeros(3, 4, dtype=torch.int64), r"labels are int64 \(3, 4\)"),
+        (torch.eye(3), r"labels are float32 \(3, 3\)"),
+        (torch.eye(2, dtype=torch.int64), r"labels are int64 \(2, 2\)"),
+    ],
+)
+def test_labels_that_do_not_fit_the_logits_are_refused(labels: Tensor, what: str) -> None:
+    assert re.search(what, refusal(labels).problems[0].what)
+
+
+@pytest.mark.parametrize(
+    ("labels", "what"),
+    [
+        (torch.tensor([0, 1, 5]), "labels has 5, and the model gives 2 classes, 0 to 1"),
+        (torch.tensor([0, -100, -1], dtype=torch.int32), "labels has -1"),
+        (torch.tensor([[1.0, 0.0], [0.5, 0.5], [1.0, 1.0]]), r"labels has \[1.0, 1.0\], and probabilities"),
+        (torch.tensor([[1.0, 0.0], [0.5, 0.5], [1.5, -0.5]]), r"labels has \[1.5, -0.5\]"),
+    ],
+)
+def test_a_value_that_is_no_class_is_named_with_its_row(labels: Tensor, what: str) -> None:
+    error = refusal(labels)
+    assert isinstance(error, Misfit) and error.row == 2
+    assert re.search(what, error.problems[0].what)
+
+
+def test_weights_are_as_many_as_classes_and_none_is_negative() -> None:
+    error = refusal(torch.tensor([0, 1]), make(class_weights=[1.0, 2.0, 3.0]))
+    assert error.problems[0].what == "loss.class_weights has 3 weights, and the model gives 2 classes"
+    for weights in ([1.0, -2.0], [1.0, float("nan")]):
+        with pytest.raises(UserError, match="a weight is 0 or more"):
+            make(class_weights=weights)
+
+
+def test_one_class_is_nothing_to_tell_apart() -> None:
+    assert "always 0" in refusal(torch.tensor([0, 0]), classes=1).problems[0].what

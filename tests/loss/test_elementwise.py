@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 
 from trainer_cli.config.errors import UserError
 from trainer_cli.loss import CrossEntropy, Elementwise
+from trainer_cli.loss.base import Misfit
 from trainer_cli.tracker.jsonl import FILE, read
 
 
@@ -64,3 +66,46 @@ def test_a_bare_torch_loss_is_told_where_it_goes(tmp_path: Path) -> None:
     with pytest.raises(UserError) as error, built(tmp_path, "loss=mse", "loss._target_=torch.nn.HuberLoss"):
         pass
     assert "has no sum and count" in error.value.block() and "loss=elementwise" in error.value.block()
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.int32, torch.uint8, torch.bool], ids=str)
+def test_integers_are_classes_or_numbers_by_the_shape_of_the_logits(dtype: torch.dtype) -> None:
+    labels = torch.tensor([1, 0, 1])
+    for scores, function, targets in (
+        (torch.randn(3, 2), nn.CrossEntropyLoss, labels),
+        (torch.randn(3, 1), nn.BCEWithLogitsLoss, labels[:, None].float()),
+        (torch.randn(3), nn.HuberLoss, labels.float()),
+    ):
+        batch = {"scores": scores, "labels": labels.to(dtype)}
+        total, _ = Elementwise(function(reduction="none"), shift_labels=False)(Scores(), batch, 3)
+        torch.testing.assert_close(total, function(reduction="sum")(scores, targets))
+
+
+def test_several_integers_a_row_are_numbers_and_items() -> None:
+    labels = torch.tensor([[1, 0], [1, -100]])
+    batch = {"scores": torch.randn(2, 2), "labels": labels}
+    loss = Elementwise(nn.BCEWithLogitsLoss(reduction="none"), shift_labels=False)
+    kept = labels != -100
+    expected = nn.functional.binary_cross_entropy_with_logits(batch["scores"][kept], labels[kept].float())
+    assert float(loss(Scores(), batch, 3)[0]) / loss.count(batch) == pytest.approx(float(expected))
+
+
+@pytest.mark.parametrize(
+    ("labels", "what"),
+    [
+        (torch.tensor([0, 1]), r"gives a loss of shape \(2, 2\) for 2 labels"),  # spread over both, unseen
+        (torch.tensor([0.5, 1.0]), r"float32 \(2,\).*logits \(2, 2\)"),
+        (torch.eye(2)[:, :1].repeat(1, 3), r"float32 \(2, 3\)"),
+    ],
+)
+def test_numbers_are_not_spread_over_classes(labels: Tensor, what: str) -> None:
+    batch = {"scores": torch.randn(2, 2), "labels": labels}
+    with pytest.raises(UserError, match=what), warnings.catch_warnings(action="ignore"):
+        Elementwise(nn.HuberLoss(reduction="none"), shift_labels=False)(Scores(), batch, 2)
+
+
+def test_a_label_that_is_no_class_is_named_with_its_row() -> None:
+    batch = {"scores": torch.randn(3, 2), "labels": torch.tensor([0, -100, 5])}
+    with pytest.raises(Misfit, match="labels has 5, and the model gives 2 classes") as caught:
+        Elementwise(nn.CrossEntropyLoss(reduction="none"), shift_labels=False)(Scores(), batch, 2)
+    assert caught.value.row == 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import torch
 import transformers
 from torch import Tensor, nn
 
+from trainer_cli.config.errors import UserError
 from trainer_cli.loss import ModelLoss
 from trainer_cli.loss.base import IGNORED
 
@@ -128,3 +130,70 @@ def test_a_loss_in_half_precision_is_summed_in_single() -> None:
     assert total == model(**batch)["loss"].float() * 257  # for which bf16 has no number
     total.backward()
     assert model.scale.grad is not None and model.scale.grad.dtype is torch.bfloat16
+
+
+class Gives(nn.Module):
+    """A classifier whose loss is made by a function of its logits and the labels."""
+
+    def __init__(self, make: Callable[[Tensor, Tensor], Any]) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.linear = nn.Linear(4, 3).double()
+        self.make = make
+
+    def forward(self, features: Tensor, labels: Tensor) -> dict[str, Any]:
+        logits = self.linear(features)
+        return {"loss": self.make(logits, labels), "logits": logits}
+
+
+def each(logits: Tensor, labels: Tensor) -> Tensor:
+    if labels.is_floating_point():
+        return (logits[:, 0] - labels).square()
+    return nn.functional.cross_entropy(logits.flatten(0, -2), labels.flatten(), reduction="none") + 1
+
+
+def points(labels: Tensor) -> dict[str, Tensor]:
+    generator = torch.Generator().manual_seed(3)
+    return {
+        "features": torch.randn(*labels.shape, 4, generator=generator, dtype=torch.float64),
+        "labels": labels,
+    }
+
+
+@pytest.mark.parametrize("at", [1, 3, 5])
+@pytest.mark.parametrize(
+    "labels",
+    [
+        torch.tensor([0, 2, 1, 1, IGNORED, 0, 2]),
+        torch.tensor([[0, 2], [1, IGNORED], [IGNORED, IGNORED], [2, 0], [1, 1], [0, 0], [2, 2]]),
+        torch.linspace(-1, 1, 7, dtype=torch.float64),
+    ],
+    ids=["classes", "tokens", "numbers"],
+)
+def test_a_loss_of_each_item_has_the_mean_of_the_items(labels: Tensor, at: int) -> None:
+    batch, model = points(labels), Gives(each)
+    losses = each(model.linear(batch["features"]), labels).detach()
+    kept = torch.ones_like(losses).bool() if labels.is_floating_point() else labels.flatten() != IGNORED
+    mean, _ = mean_and_gradients(ModelLoss(shift_labels=False), model, *halves(batch, at))
+    assert mean == pytest.approx(float(losses[kept].mean()), rel=1e-12)
+
+
+def test_a_mean_in_a_vector_of_one_is_a_mean() -> None:
+    batch, scalar = points(torch.tensor([0, 2, 1, 1])), Gives(nn.functional.cross_entropy)
+    vector = Gives(lambda logits, labels: nn.functional.cross_entropy(logits, labels)[None])
+    expected, _ = mean_and_gradients(ModelLoss(shift_labels=False), scalar, batch)
+    mean, _ = mean_and_gradients(ModelLoss(shift_labels=False), vector, *halves(batch, 1))
+    assert mean == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("make", "what"),
+    [
+        (lambda logits, labels: logits.square(), r"loss has shape \(4, 3\).*one for each item, \(4,\)"),
+        (lambda logits, labels: logits.sum(dim=0), r"loss has shape \(3,\)"),
+        (lambda logits, labels: 0.5, "which returns a float as loss"),
+    ],
+)
+def test_a_loss_that_is_neither_is_refused(make: Callable[[Tensor, Tensor], Any], what: str) -> None:
+    with pytest.raises(UserError, match=what):
+        ModelLoss(shift_labels=False)(Gives(make), points(torch.tensor([0, 2, 1, 1])), 4)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -13,6 +13,15 @@ from trainer_cli.config.errors import UserError
 
 Outputs = Mapping[str, Tensor]
 IGNORED = -100
+NUMBERS = "labels are class numbers from 0 (int64), or numbers to be predicted (float32)"
+
+
+class Misfit(UserError):
+    """A row that does not fit; `row` counts from the first of its batch."""
+
+    def __init__(self, what: str, where: str = "", right: str = "", row: int = 0) -> None:
+        super().__init__(what, where, right)
+        self.row = row
 
 
 class Loss(ABC):
@@ -37,7 +46,7 @@ class Loss(ABC):
 
     def scored(self, outputs: Outputs, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Logits and the labels that they are scored against, position by position."""
-        logits, labels = outputs["logits"], batch["labels"]
+        logits, labels = returned(outputs, "logits", "metrics={} scores by the loss alone"), batch["labels"]
         return (logits[:, :-1], labels[:, 1:]) if self.shift_labels else (logits, labels)
 
 
@@ -54,12 +63,61 @@ def count_labels(batch: Mapping[str, Tensor], shift_labels: bool) -> int:
     """Items by the labels: those that are not ignored, or the rows where labels are floats or absent."""
     labels = batch.get("labels")
     if labels is None:
-        return next(iter(batch.values())).shape[0]
+        return len(next(iter(batch.values())))
+    if not isinstance(labels, Tensor):
+        first = labels[0] if isinstance(labels, Sequence) and labels else labels
+        raise Misfit(f"labels is a {type(first).__name__}, {first!r}, and no tensor", right=NUMBERS)
     if labels.is_floating_point():
         return labels.shape[0]
     if shift_labels:
         labels = labels[:, 1:]
-    return int((labels != IGNORED).sum())
+    return int((whole(labels) != IGNORED).sum())
+
+
+def whole(labels: Tensor) -> Tensor:
+    """Integer or boolean labels as int64: in uint8, 156 would be -100."""
+    return labels.long()
+
+
+def of_classes(loss: Loss, logits: Tensor, labels: Tensor) -> Tensor:
+    """Integer labels of any width as int64, in the shape that the logits have without their classes.
+
+    Raises Misfit unless they fit; a last dimension of 1 is left out.
+    """
+    shape = logits.shape[:-1]
+    if not labels.is_floating_point() and labels.shape in (shape, (*shape, 1)):
+        return whole(labels).reshape(shape)
+    wanted = f"{type(loss).__name__} takes integers {tuple(shape)} for logits {tuple(logits.shape)}"
+    raise Misfit(f"labels are {described(labels)}, and {wanted}", right=NUMBERS)
+
+
+def of_numbers(loss: Loss, logits: Tensor, labels: Tensor) -> Tensor:
+    """Logits in the shape of the labels; raises Misfit unless only a last dimension of 1 differs."""
+    if labels.shape in (logits.shape, (*logits.shape, 1)) or logits.shape == (*labels.shape, 1):
+        return logits.reshape(labels.shape)
+    raise Misfit(
+        f"labels are {described(labels)}, and {type(loss).__name__} takes as many numbers as the model gives:"
+        f" logits {tuple(logits.shape)}",
+        right="loss=cross_entropy takes class numbers; a model of numbers gives one for each label",
+    )
+
+
+def check_range(labels: Tensor, classes: int) -> None:
+    """Raise Misfit, with its row, unless every integer label is a class or ignored; waits for the device."""
+    wrong = (labels != IGNORED) & ((labels < 0) | (labels >= classes))
+    if wrong.any():
+        row = int(wrong.nonzero()[0, 0])
+        label = int(labels[wrong][0])
+        raise Misfit(
+            f"labels has {label}, and the model gives {classes} classes, 0 to {classes - 1}",
+            right=f"{IGNORED} marks what is not scored; the model's head needs a class for each label",
+            row=row,
+        )
+
+
+def described(tensor: Tensor) -> str:
+    """Type and shape of a tensor."""
+    return f"{str(tensor.dtype).removeprefix('torch.')} {tuple(tensor.shape)}"
 
 
 def at_least_float32(tensor: Tensor) -> Tensor:
@@ -76,4 +134,6 @@ def returned(outputs: Any, name: str, right: str) -> Tensor:
     else:
         there = [key for key, value in outputs.items() if isinstance(value, Tensor)]
         what = ", ".join(there) or "one without tensors"
+        if name in outputs and outputs[name] is not None:
+            what = f"a {type(outputs[name]).__name__} as {name}"
     raise UserError(f"the loss needs a dict with {name} from the model, which returns {what}", right=right)

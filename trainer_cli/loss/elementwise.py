@@ -7,7 +7,18 @@ from collections.abc import Callable, Mapping
 from torch import Tensor, nn
 
 from trainer_cli.config.errors import UserError
-from trainer_cli.loss.base import IGNORED, Loss, Outputs, at_least_float32, count_labels, returned
+from trainer_cli.loss.base import (
+    IGNORED,
+    Loss,
+    Outputs,
+    at_least_float32,
+    check_range,
+    count_labels,
+    of_classes,
+    of_numbers,
+    returned,
+    whole,
+)
 
 OTHERWISE = "loss=model takes the loss that the model returns"
 
@@ -15,8 +26,8 @@ OTHERWISE = "loss=model takes the loss that the model returns"
 class Elementwise(Loss):
     """The sum of what `function(logits, labels)` gives for each item; an item's several values are averaged.
 
-    Integer labels of -100 are left out: the function sees only the others, flat. Float labels may lack a last
-    dimension of 1 that the logits have.
+    Integer labels of -100 are left out: the function sees only the others, flat. They are classes (int64)
+    where the logits have one dimension more, else numbers. A last dimension of 1 may lack on either side.
 
     Args:
         function: Callable that gives a loss a label (reduction="none"), such as torch.nn.HuberLoss.
@@ -35,12 +46,23 @@ class Elementwise(Loss):
         logits, labels = self.scored({"logits": returned(outputs, "logits", OTHERWISE)}, batch)
         logits = at_least_float32(logits)
         if labels.is_floating_point():
-            logits = logits.reshape(labels.shape)
+            logits = of_numbers(self, logits, labels)
         else:
+            classes = logits.ndim > 1 and logits.shape[-1] > 1 and labels.shape != logits.shape
+            if classes:
+                labels = of_classes(self, logits, labels)
+            else:
+                logits, labels = of_numbers(self, logits, labels), whole(labels)
             kept = labels != IGNORED
             logits, labels = logits[kept], labels[kept]
-        losses = self.function(logits, labels)
-        if losses.ndim == 0 or losses.shape[0] != labels.shape[0]:
+            if not classes:
+                labels = labels.to(logits)
+        try:
+            losses = self.function(logits, labels)
+        except IndexError:
+            check_range(self.scored(outputs, batch)[1], outputs["logits"].shape[-1])
+            raise
+        if losses.ndim == 0 or losses.shape != labels.shape[: losses.ndim]:
             raise UserError(
                 f"loss.function gives a loss of shape {tuple(losses.shape)} for {len(labels)} labels",
                 right="a function that gives one for each, such as loss.function.reduction=none",
