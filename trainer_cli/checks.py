@@ -22,11 +22,6 @@ from trainer_cli.optim import InBackward
 
 def check_inputs(module: nn.Module, loss: Loss, splits: Splits) -> None:
     """Whether a row of the data has what the model and the loss need; a stream is not looked at."""
-    if not isinstance(loss, Loss):
-        raise UserError(
-            f"loss._target_ gives a {type(loss).__name__}, which has no sum and count of items",
-            right="loss=elementwise loss.function._target_=..., or a class of your own on loss.Loss",
-        )
     datasets = [dataset for dataset in (splits.train, *splits.eval.values()) if dataset is not None]
     if not datasets or isinstance(datasets[0], IterableDataset):
         return

@@ -24,7 +24,7 @@ from trainer_cli.checkpoint.contents import planned_steps
 from trainer_cli.checkpoint.saver import Saver
 from trainer_cli.checks import check_engine, check_inputs
 from trainer_cli.config.errors import Diverged, RunFailed, UserError
-from trainer_cli.config.instantiate import check_targets, instantiate, instantiate_named
+from trainer_cli.config.instantiate import check_targets, instantiate, part, parts
 from trainer_cli.config.schema import STRATEGIES, Args, Checkpoint
 from trainer_cli.contracts import check_contracts, check_source
 from trainer_cli.data.build import build_loaders, count_steps, needed_splits
@@ -88,7 +88,7 @@ def build(
     with stage(3, "model resolution"):
         data: DataSource = instantiate("data", config["data"])
         check_source(config["data"]["_target_"], data)
-        module = instantiate("model", config["model"], labels=data.labels, tokenizer=data.tokenizer)
+        module = part("model", config["model"], labels=data.labels, tokenizer=data.tokenizer)
         prepare_module(module, args)
 
     with stage(4, "distributed strategy"):
@@ -103,7 +103,7 @@ def build(
 
     with stage(6, "model introspection"):
         model_inputs = forward_names(module)
-        loss = instantiate("loss", config["loss"], shift_labels=predicts_next_token(module))
+        loss = part("loss", config["loss"], shift_labels=predicts_next_token(module))
 
     with stage(7, "data, loss, optimizer, scheduler"):
         splits = data.load(needed_splits(args))
@@ -119,7 +119,7 @@ def build(
         schedule_steps = total_steps
         if resume_from is not None and config["scheduler"].get("on_extend") == "hold":
             schedule_steps = min(planned_steps(resume_from), total_steps)
-        scheduler: LRScheduler = instantiate(
+        scheduler: LRScheduler = part(
             "scheduler",
             config["scheduler"],
             optimizer=optimizer,
@@ -129,7 +129,7 @@ def build(
         averaging = build_averaging(module, optimizer, args.ema_decay)
 
     with stage(8, "callbacks and trackers"):
-        callbacks: dict[str, Callback] = instantiate_named("callbacks", config["callbacks"])
+        callbacks: dict[str, Callback] = parts("callbacks", config["callbacks"])
         trackers: dict[str, Tracker] = {}
         if strategy.is_main:
             trackers = build_trackers(config["tracker"])
@@ -306,10 +306,8 @@ def stage(number: int, name: str) -> Iterator[None]:
         raise
 
 
-def prepare_module(module: Any, args: Args) -> None:
+def prepare_module(module: nn.Module, args: Args) -> None:
     """What the arguments ask of the bare model."""
-    if not isinstance(module, nn.Module):
-        raise UserError(f"model._target_ gives a {type(module).__name__}, not a torch.nn.Module")
     if args.gradient_checkpointing:
         recompute_activations(module, args.gradient_checkpointing_modules)
 
@@ -317,7 +315,7 @@ def prepare_module(module: Any, args: Args) -> None:
 def build_optimizer(config: Mapping[str, Any], module: nn.Module) -> Optimizer:
     """The optimizer of the module's parameter groups."""
     groups = parameter_groups(module, config)
-    optimizer: Optimizer = instantiate("optim", config, params=groups, module=module)
+    optimizer: Optimizer = part("optim", config, params=groups, module=module)
     check_hyperparameters(optimizer, config)
     return optimizer
 
@@ -330,7 +328,7 @@ def build_trackers(config: Mapping[str, Any]) -> dict[str, Tracker]:
     trackers: dict[str, Tracker] = {"jsonl": JsonLines()}
     for name, node in config.items():
         try:
-            for made in instantiate_named("tracker", {name: node}).values():
+            for made in parts("tracker", {name: node}).values():
                 trackers[name] = Background(name, made)
         except UserError:
             raise
@@ -366,7 +364,7 @@ def build_metrics(config: Mapping[str, Any], splits: Splits, data: DataSource) -
     built: dict[str, Metric] = {
         name: BY_NAME[name]() for name in splits.metrics if name not in config or config[name] is not None
     }
-    return built | instantiate_named("metrics", config, labels=data.labels)
+    return built | parts("metrics", config, labels=data.labels)
 
 
 def score_names(eval_loaders: Mapping[str, EvalLoader], metrics: Mapping[str, Metric]) -> dict[str, bool]:

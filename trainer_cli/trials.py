@@ -24,7 +24,7 @@ from trainer_cli.checkpoint.compare import compare
 from trainer_cli.checkpoint.saver import Saver
 from trainer_cli.checkpoint.store import STATE
 from trainer_cli.config.errors import RunFailed, UserError, megabytes
-from trainer_cli.config.instantiate import instantiate_named
+from trainer_cli.config.instantiate import parts
 from trainer_cli.data.loader import EvalLoader, GlobalBatch, KnowsLengths
 from trainer_cli.engine import Engine
 from trainer_cli.model import storage
@@ -118,7 +118,7 @@ def try_trackers(report: Report, engine: Engine, config: dict[str, Any]) -> None
         return
     for name in config:
         with report.stage(f"tracker {name}"):
-            for tracker in instantiate_named("tracker", {name: config[name]}).values():
+            for tracker in parts("tracker", {name: config[name]}).values():
                 tracker.start(engine.run_dir, 0, 0)
                 tracker.close()
 

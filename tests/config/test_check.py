@@ -69,7 +69,11 @@ def report(*texts: str) -> str:
         ("model._target_=torch.load", ["model._target_ may not name torch.load"]),
         ("model._target_=parts.Nett", ["there is no Nett in parts", "did you mean parts.Net?"]),
         ("model._target_=parts.os.system", ["goes through another module"]),
-        ("loss._target_=torch.utils.data.dataloader.os.system", ["goes through another module"]),
+        ("data.path={_target_: torch.nn.modules.module.warnings.warn}", ["goes through another module"]),
+        (
+            "loss._target_=torch.utils.data.dataloader.os.system",
+            ["may not name", "of trainer_cli.loss"],
+        ),
         ("callbacks.x=1", ["callbacks.x", "has a _target_"]),
         ("tracker.wandb.project=x", ["tracker.wandb", "tracker=wandb, if", "tracker.wandb._target_="]),
         ("callbacks.x._target_=os.system", ["callbacks.x._target_ may not name os.system"]),
@@ -170,14 +174,39 @@ def test_plugins_let_other_packages_in(project: Any, monkeypatch: pytest.MonkeyP
 
 def test_a_name_of_an_allowed_module_that_is_defined_elsewhere_is_refused(project: Any) -> None:
     assert "it is defined in collections" in report(
-        "loss={_target_: torch.nn.modules.container.OrderedDict}", "~loss.zzz"
+        "data.path={_target_: torch.nn.modules.container.OrderedDict}"
     )
+    # So is what one's own module has from elsewhere, and not what it has from where it may be named itself.
+    project.write("mine.py", "from subprocess import run\nfrom torch.nn import Linear\n")
+    assert "it is defined in subprocess" in report("data.path={_target_: mine.run, args: 1}")
+    compose(["data.path={_target_: mine.Linear, in_features: 1, out_features: 1}"])
+
+
+def test_a_function_where_a_class_is_needed_is_told_so(project: Any) -> None:
+    block = report("metrics.f1._target_=parts.function")
+    assert "parts.function names a function that needs a, and no trainer_cli.metrics.Metric" in block
+    assert "metrics takes a trainer_cli.metrics.Metric" in block and "a is missing" not in block
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("data.path={_target_: transformers.AutoModel.from_pretrained, weights_only: false}", "weights_only"),
+        ("data.path={_target_: torch.nn.Linear, x: {use_safetensors: false}}", "x.use_safetensors"),
+        ("data.path={_target_: datasets.load_dataset, path: pandas}", "path"),
+        ("data.path={_target_: datasets.load_dataset, _args_: [generator]}", "path"),
+        ("data.path={_target_: datasets.load_dataset, path: ./rows.py}", "path"),
+        ("data.path={_target_: datasets.load_dataset, path: {_target_: parts.function, a: 1}}", "path"),
+    ],
+)
+def test_what_would_unpickle_is_refused(project: Any, text: str, key: str) -> None:
+    assert f"data.path.{key} may not be given to " in report(text)
 
 
 def test_bind_checks_what_python_reports(project: Any) -> None:
     def build(width: int, labels: Any, depth: int = 2) -> None: ...
 
-    node = {"_target_": "transformers.build", "widht": 3, "depth": "deep"}
+    node = {"_target_": f"{build.__module__}.build", "widht": 3, "depth": "deep"}
     problems = bind("model", node, build, offered=("labels",), plugins=[build.__module__])
     text = "\n".join(problem.block() for problem in problems)
     for part in ("did you mean model.width?", "model.depth is deep", "model.width is missing"):

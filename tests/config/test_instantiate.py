@@ -8,9 +8,17 @@ from typing import Any
 import pytest
 
 from trainer_cli.config.errors import UserError
-from trainer_cli.config.instantiate import check_targets, instantiate, instantiate_named, target_nodes
+from trainer_cli.config.instantiate import (
+    check_targets,
+    guarded,
+    instantiate,
+    part,
+    parts,
+    target_nodes,
+)
 
 MADE = """
+from trainer_cli.callbacks import Callback
 from trainer_cli.config.errors import UserError
 
 
@@ -23,6 +31,10 @@ class Part:
         if size == 1:
             raise OSError("a disk")
         self.given = size, name, labels, inner
+
+
+class Watcher(Part, Callback):
+    pass
 
 
 class Any:
@@ -40,7 +52,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def part(**keys: Any) -> dict[str, Any]:
+def node(**keys: Any) -> dict[str, Any]:
     return {"_target_": "made.Part", **keys}
 
 
@@ -52,23 +64,23 @@ def problems(config: dict[str, Any]) -> list[str]:
 
 
 def test_offered_values_go_where_there_is_a_parameter_and_no_key() -> None:
-    made = instantiate("model", part(size=2, name="own"), name="offered", labels=[1], tokenizer=3)
+    made = instantiate("model", node(size=2, name="own"), name="offered", labels=[1], tokenizer=3)
     assert made.given == (2, "own", [1], None)
     # A target that takes anything has asked for nothing.
     assert instantiate("model", {"_target_": "made.Any", "a": 1}, labels=[1]).options == {"a": 1}
 
 
 def test_values_are_plain_and_inner_nodes_are_made() -> None:
-    made = instantiate("model", part(size=2, name={"a": [1, {"b": 2}]}, inner=part(size=3)))
+    made = instantiate("model", node(size=2, name={"a": [1, {"b": 2}]}, inner=node(size=3)))
     assert type(made.given[1]) is dict and type(made.given[1]["a"]) is list
     assert made.given[3].given == (3, None, None, None)
-    inner = instantiate("model", part(size=2, inner=part(size=3, _partial_=True))).given[3]
+    inner = instantiate("model", node(size=2, inner=node(size=3, _partial_=True))).given[3]
     assert inner(name="later").given == (3, "later", None, None)
 
 
 @pytest.mark.parametrize("text", ["${oc.env:HOME}", r"\${x}", "${", "$", "???x", r"\\${a}", "${a:${b}}"])
 def test_text_is_meant_literally(text: str) -> None:
-    assert instantiate("model", part(size=2, name=text, inner=[{"a": text}])).given == (
+    assert instantiate("model", node(size=2, name=text, inner=[{"a": text}])).given == (
         2,
         text,
         None,
@@ -78,25 +90,25 @@ def test_text_is_meant_literally(text: str) -> None:
 
 def test_what_a_target_refuses_is_the_users_to_put_right() -> None:
     with pytest.raises(UserError, match=r"^model \(made.Part\) refuses its values: size is -3$"):
-        instantiate("model", part(size=-3))
+        instantiate("model", node(size=-3))
     with pytest.raises(UserError, match=r"refuses its values: .*missing 1 required .*'size'"):
-        instantiate("model", part())
+        instantiate("model", node())
     # An inner part's refusal is told by the outer one's key: it is what the value stands in.
     with pytest.raises(UserError, match=r"^model \(made.Part\) refuses its values: .*size is -1"):
-        instantiate("model", part(size=2, inner=part(size=-1)))
+        instantiate("model", node(size=2, inner=node(size=-1)))
 
 
 @pytest.mark.parametrize("inner", [False, True])
 def test_what_a_target_says_itself_is_left_as_it_is(inner: bool) -> None:
-    def node(size: int) -> dict[str, Any]:
-        return part(size=2, inner=part(size=size)) if inner else part(size=size)
+    def sized(size: int) -> dict[str, Any]:
+        return node(size=2, inner=node(size=size)) if inner else node(size=size)
 
     with pytest.raises(UserError) as caught:
-        instantiate("model", node(0))
+        instantiate("model", sized(0))
     assert caught.value.block() == "error: no size at all\n  a size"
     # What is no refusal is no user's error either.
     with pytest.raises(OSError, match="a disk"):
-        instantiate("model", node(1))
+        instantiate("model", sized(1))
 
 
 def test_a_target_whose_parameters_python_cannot_tell_is_made_all_the_same() -> None:
@@ -107,14 +119,45 @@ def test_a_target_whose_parameters_python_cannot_tell_is_made_all_the_same() -> 
 
 
 def test_named_parts_keep_their_order_and_null_is_left_out() -> None:
-    nodes = {"b": part(size=2), "gone": None, "a": part(size=3)}
-    made = instantiate_named("callbacks", nodes, labels=[1])
-    assert [(name, part.given) for name, part in made.items()] == [
+    nodes = {"b": node(size=2), "gone": None, "a": node(size=3)}
+    nodes = {name: None if of is None else {**of, "_target_": "made.Watcher"} for name, of in nodes.items()}
+    made = parts("callbacks", nodes, labels=[1])
+    assert [(name, watcher.given) for name, watcher in made.items()] == [
         ("b", (2, None, [1], None)),
         ("a", (3, None, [1], None)),
     ]
-    with pytest.raises(UserError, match=r"^callbacks.a \(made.Part\) refuses"):
-        instantiate_named("callbacks", {"a": part(size=-1)})
+    with pytest.raises(UserError, match=r"^callbacks.a \(made.Watcher\) refuses"):
+        parts("callbacks", {"a": {**node(size=-1), "_target_": "made.Watcher"}})
+
+
+def test_a_part_is_of_its_groups_kind() -> None:
+    with pytest.raises(UserError) as caught:
+        part("callbacks.a", node(size=2))
+    first, *rest = caught.value.block().splitlines()
+    assert first == "error: callbacks.a._target_ gives a Part, not a trainer_cli.callbacks.Callback"
+    assert "callbacks takes a trainer_cli.callbacks.Callback" in rest[0]
+
+
+@pytest.mark.parametrize(
+    ("target", "defaults"),
+    [
+        ("transformers.AutoModel.from_pretrained", {"trust_remote_code": False, "use_safetensors": True}),
+        ("transformers.AutoModelForCausalLM.from_config", {"trust_remote_code": False}),
+        ("transformers.AutoTokenizer.from_pretrained", {"trust_remote_code": False}),
+        ("transformers.BertModel.from_pretrained", {"use_safetensors": True}),
+        ("transformers.BertConfig.from_pretrained", {}),
+        ("torch.nn.Linear", {}),
+        ("made.Part", {}),
+    ],
+)
+def test_what_transformers_loads_is_neither_unpickled_nor_run_unasked(
+    target: str, defaults: dict[str, bool]
+) -> None:
+    node = {"_target_": target, "x": [{"y": {"_target_": target, "trust_remote_code": True}}]}
+    found = guarded(node)
+    assert {name: value for name, value in found.items() if name not in node} == defaults
+    inner = {**defaults, "_target_": target, "trust_remote_code": True}
+    assert found["x"] == [{"y": inner}]
 
 
 def test_nodes_are_found_at_any_depth_with_their_keys() -> None:
@@ -131,21 +174,24 @@ def test_nodes_are_found_at_any_depth_with_their_keys() -> None:
 def test_the_second_check_puts_all_it_finds_in_one_report() -> None:
     first, second, third, fourth = problems(
         {
-            "model": part(sise=2),
+            "model": {"inner": node(sise=2)},
             "data": {"_target_": "broken.Rows"},
             "loss": {"_target_": "made.Nothing"},
         }
     )
-    assert "model.sise: made.Part has no parameter sise" in first and "did you mean model.size?" in first
-    assert second.startswith("model.size is missing")
+    assert (
+        "model.inner.sise: made.Part has no parameter sise" in first
+        and "did you mean model.inner.size?" in first
+    )
+    assert second.startswith("model.inner.size is missing")
     assert third.startswith("data._target_=broken.Rows cannot be imported: ")
     assert "division by zero" in third
     assert fourth.startswith("loss._target_=made.Nothing cannot be imported: ")
 
 
 def test_what_the_runner_offers_is_not_missing() -> None:
-    check_targets({"plugins": ["made"], "model": part(size=2), "metrics": {"a": None}}, [])
+    check_targets({"plugins": ["made"], "model": {"inner": node(size=2)}, "metrics": {"a": None}}, [])
     torch = {"_target_": "torch.optim.SGD", "lr": 1.0}
     check_targets({"plugins": [], "optim": torch}, [])
     (only,) = problems({"callbacks": {"a": torch}})
-    assert only.startswith("callbacks.a.params is missing")
+    assert only.startswith("callbacks.a._target_ may not name torch.optim.SGD")

@@ -6,70 +6,119 @@ from typing import Any
 import pytest
 
 from trainer_cli.config.signatures import Resolver
-from trainer_cli.config.targets import is_trusted, refusal
+from trainer_cli.config.targets import is_reachable, refusal, takes, unpickling
 
 
 @pytest.mark.parametrize(
-    "target",
+    ("group", "target"),
     [
-        "torch.optim.AdamW",
-        "torch.nn.Linear",
-        "torch.utils.data.TensorDataset",
-        "transformers.AutoModel.from_pretrained",
-        "datasets.load_dataset",
-        "peft.LoraConfig",
-        "schedulefree.AdamWScheduleFree",
-        "bitsandbytes.optim.PagedAdamW32bit",
-        "torchao.optim.AdamW8bit",
-        "optimi.StableAdamW",
-        "pytorch_optimizer.Prodigy",
-        "trainer_cli.loss.CrossEntropy",
-        "parts.Net",
+        ("optim", "torch.optim.AdamW"),
+        ("optim", "schedulefree.AdamWScheduleFree"),
+        ("optim", "bitsandbytes.optim.PagedAdamW32bit"),
+        ("optim", "torchao.optim.AdamW8bit"),
+        ("optim", "optimi.StableAdamW"),
+        ("optim", "pytorch_optimizer.Prodigy"),
+        ("optim", "transformers.optimization.Adafactor"),
+        ("optim", "trainer_cli.optim.galore_adamw"),
+        ("scheduler", "torch.optim.lr_scheduler.StepLR"),
+        ("scheduler", "transformers.get_cosine_schedule_with_warmup"),
+        ("scheduler", "trainer_cli.scheduler.linear"),
+        ("model", "torch.nn.Linear"),
+        ("model", "transformers.AutoModelForSequenceClassification.from_pretrained"),
+        ("model", "transformers.models.bert.modeling_bert.BertModel"),
+        ("model", "trainer_cli.model.causal_lm"),
+        ("loss", "trainer_cli.loss.CrossEntropy"),
+        ("data", "trainer_cli.data.glue.Glue"),
+        ("metrics", "trainer_cli.metrics.F1"),
+        ("callbacks", "trainer_cli.callbacks.witness.Witness"),
+        ("tracker", "trainer_cli.tracker.JsonLines"),
+        ("", "torch.utils.data.TensorDataset"),
+        ("", "torch.nn.functional.gelu"),
+        ("", "torch.optim.SGD"),
+        ("", "torch.tensor"),
+        ("", "datasets.load_dataset"),
+        ("", "datasets.Dataset.from_list"),
+        ("", "transformers.AutoTokenizer.from_pretrained"),
+        ("", "transformers.DataCollatorWithPadding"),
+        ("", "peft.LoraConfig"),
+        ("model", "parts.Net"),
+        ("metrics", "parts._Private"),
+        ("", "parts.function"),
     ],
 )
-def test_known_prefixes_and_the_projects_own_modules_are_allowed(project: Any, target: str) -> None:
-    assert refusal(target, [], Resolver([Path.cwd()])) == ""
+def test_a_group_takes_what_is_of_its_kind_and_the_projects_own(
+    project: Any, group: str, target: str
+) -> None:
+    assert refusal(target, [], Resolver([Path.cwd()]), group) == ""
 
 
 @pytest.mark.parametrize(
-    "target",
+    ("group", "target"),
     [
-        "os.system",
-        "subprocess.Popen",
-        "builtins.eval",
-        "torch.load",
-        "torch.hub.load",
-        "torch.jit.load",
-        "torch.serialization.load",
-        "torch.utils.cpp_extension.load",
-        "torch.package.PackageImporter",
-        "torch.export.load",
-        "torch.ops.load_library",
-        "torch._C.anything",
-        "torchvision.models.resnet18",
-        "torchao.quantization.quantize_",
-        "bitsandbytes.functional.get_ptr",
-        "optimism.Adam",
-        "torch",
-        "not a name",
-        "",
+        ("metrics", "torch.utils.collect_env.run"),
+        ("metrics", "torch.nn.Linear"),
+        ("callbacks", "transformers.PrinterCallback"),
+        ("tracker", "trainer_cli.callbacks.Memory"),
+        ("model", "torch.optim.AdamW"),
+        ("model", "datasets.load_dataset"),
+        ("optim", "trainer_cli.optim.groups.parameter_groups._x"),
+        ("scheduler", "transformers.pipeline"),
+        ("data", "datasets.load_dataset"),
+        ("", "os.system"),
+        ("", "torch.hub.load"),
+        ("", "torch.utils.benchmark.Timer"),
+        ("", "torch.utils.data.datapipes.iter.FileOpener"),
+        ("", "torch.from_file"),
+        ("", "torch.jit.load"),
+        ("", "torch._C.anything"),
+        ("", "trainer_cli.launch.run_alone"),
+        ("", "trainer_cli.durable.write"),
+        ("", "hydra.utils.get_method"),
+        ("", "datasets.Dataset.from_generator"),
+        ("", "torchao.quantization.quantize_"),
+        ("", "bitsandbytes.functional.get_ptr"),
+        ("", "optimism.Adam"),
+        ("", "torch"),
+        ("", "not a name"),
+        ("", "${x}"),
+        ("", ""),
     ],
 )
-def test_everything_else_is_refused(project: Any, target: str) -> None:
-    assert refusal(target, [], Resolver([Path.cwd()]))
+def test_everything_else_is_refused(project: Any, group: str, target: str) -> None:
+    assert refusal(target, [], Resolver([Path.cwd()]), group)
 
 
-def test_plugins_widen_what_is_allowed_but_not_what_is_refused_by_name() -> None:
+def test_a_refusal_says_what_the_group_takes_and_who_takes_this() -> None:
+    assert "optim takes torch.optim.AdamW" in refusal("torch.optim.AdamW", [], Resolver(), "model")
+    lines = refusal("torch.utils.collect_env.run", [], Resolver(), "metrics").splitlines()
+    assert lines[0] == (
+        "metrics takes a trainer_cli.metrics.Metric of trainer_cli.metrics or of your own modules"
+    )
+    assert lines[-1] == "plugins=[torch.utils.collect_env] allows torch.utils.collect_env as well"
+    assert "data=python" in takes("data")
+
+
+def test_plugins_widen_what_is_allowed() -> None:
     resolver = Resolver()
     assert "plugins=[timm]" in refusal("timm.create_model", [], resolver)
     assert refusal("timm.create_model", ["timm"], resolver) == ""
     assert refusal("timmy.create_model", ["timm"], resolver)
-    assert refusal("torch.hub.load", ["torch"], resolver)
-    assert refusal("torch.hub.load", ["torch.hub"], resolver) == ""
-    assert is_trusted("timm.models", ["timm"])
-    assert not is_trusted("os", ["timm"])
+    assert refusal("torch.hub.load", ["torch.hub"], resolver, "model") == ""
+    assert is_reachable("timm.models", ["timm"], resolver)
+    assert not is_reachable("os", ["timm"], resolver)
 
 
-def test_python_itself_is_not_the_projects_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_python_itself_is_not_the_projects_own() -> None:
     assert refusal("os.system", [], Resolver([Path("/")]))
     assert refusal("pytest.main", [], Resolver([Path("/")]))
+
+
+def test_what_unpickles_is_found_at_any_depth_but_that_of_another_node() -> None:
+    node = {
+        "weights_only": False,
+        "config": {"allow_pickle": True, "inner": {"_target_": "a.b", "weights_only": False}},
+        "use_safetensors": None,
+    }
+    found = [key for key, _ in unpickling("transformers.AutoModel.from_pretrained", node)]
+    assert found == ["weights_only", "config.allow_pickle"]
+    assert not list(unpickling("datasets.load_dataset", {"path": "csv", "weights_only": True}))

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import inspect
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from trainer_cli.config import schema, targets
+from trainer_cli.config import offers, schema, targets
 from trainer_cli.config.errors import Problem
 from trainer_cli.config.hugging_face import HOMES
 from trainer_cli.config.nearest import did_you_mean, nearest, one_edit
+from trainer_cli.config.offers import group_of
 from trainer_cli.config.overrides import keys
 from trainer_cli.config.rules import contradictions
 from trainer_cli.config.signatures import NoTarget, Parameter, Resolver, Signature, from_callable
@@ -50,40 +50,45 @@ def check(
     folders: Sequence[Path] = (),
     swaps: Sequence[Swap] = (),
     skip: Collection[str] = (),
+    plugins: Sequence[str] | None = None,
 ) -> tuple[dict[str, Any], list[Problem]]:
     """The configuration with each value as its type has it, and everything that is wrong with it.
 
-    `folders` hold the user's own modules; the groups of `skip` are left unchecked.
+    `folders` hold the user's own modules; the groups of `skip` are left unchecked. `plugins` stand for those
+    of the configuration.
     """
-    plugins = config.get("plugins")
     checker = _Checker(
         config,
         sources,
         Resolver(folders),
-        [name for name in plugins if isinstance(name, str)] if isinstance(plugins, list) else [],
+        plugins_of(config) if plugins is None else plugins,
         {swap.group: swap for swap in swaps},
     )
     return checker.run(skip), checker.problems
 
 
+def plugins_of(config: Mapping[str, Any]) -> list[str]:
+    """The plugins that a configuration names, those that are text."""
+    plugins = config.get("plugins")
+    return [name for name in plugins if isinstance(name, str)] if isinstance(plugins, list) else []
+
+
 def bind(
     key: str,
     node: Mapping[str, Any],
-    target: Callable[..., Any],
+    target: Any,
     *,
     offered: Collection[str] = (),
     plugins: Sequence[str] = (),
     folders: Sequence[Path] = (),
 ) -> list[Problem]:
-    """The second check, once the target is imported: its arguments against the signature Python reports.
+    """The second check, once the target is imported: what it is, and its arguments against its signature.
 
-    It finds what the first could not read, and a name that leads out of the allowed prefixes.
+    It finds what the first could not read, and a name that stands for something else than it says.
     """
     checker = _Checker({}, Sources(), Resolver(folders), plugins, {})
-    module = inspect.getmodule(target)
-    if module is not None:
-        checker.check_identity(key, str(node[TARGET]), module.__name__)
-    signature = from_callable(target)
+    checker.check_object(key, str(node[TARGET]), target)
+    signature = None if checker.problems else from_callable(target)
     if signature is not None:
         checker.check_arguments(key, targets_own(key, node), signature, offered)
         checker.taken(key, dict(node), signature, offered, {})
@@ -178,6 +183,9 @@ class _Checker:
             return node
         signature = self.signature(key, target)
         own = targets_own(key, node)
+        if not targets.is_free(target, self.plugins, self.resolver):
+            for name, why in targets.unpickling(target, own):
+                self.report(f"{key}.{name}", f"{key}.{name} may not be given to {target}", why)
         if signature is None:
             checked = {name: self.inner(f"{key}.{name}", value) for name, value in own.items()}
         else:
@@ -187,7 +195,7 @@ class _Checker:
     def signature(self, key: str, target: str) -> Signature | None:
         """What the target takes; None where it is not known, or not allowed, which is reported."""
         place = f"{key}.{TARGET}"
-        why = targets.refusal(target, self.plugins, self.resolver)
+        why = targets.refusal(target, self.plugins, self.resolver, group_of(key))
         if why:
             self.report(place, f"{place} may not name {target}", why)
             return None
@@ -205,9 +213,25 @@ class _Checker:
 
     def check_identity(self, key: str, target: str, module: str) -> None:
         """Report a target whose definition lies in a module that may not be named."""
-        place = f"{key}.{TARGET}"
-        if not targets.is_own(target, self.resolver) and not targets.is_trusted(module, self.plugins):
-            self.report(place, f"{place} may not name {target}", f"it is defined in {module}")
+        if not targets.is_reachable(module, self.plugins, self.resolver):
+            self.refuse(key, target, f"it is defined in {module}")
+
+    def check_object(self, key: str, target: str, made: Any) -> None:
+        """Report a target that, imported, is not what may stand here."""
+        group, made = group_of(key), offers.bare(made)
+        free = targets.is_free(target, self.plugins, self.resolver)
+        if free and not targets.is_at_home(target, made, self.plugins, self.resolver):
+            self.refuse(key, target, f"it is {offers.full_name(made)}, of another module")
+        elif group and not offers.fits(made, group):
+            what = f"{key}.{TARGET}={target} names {offers.described(made)}"
+            base = offers.PARTS[group].base
+            self.report(f"{key}.{TARGET}", f"{what}, which is no {base}", targets.takes(group))
+        elif not free and not offers.is_offered(target, made, offers.of(group)):
+            self.refuse(key, target, targets.takes(group))
+
+    def refuse(self, key: str, target: str, why: str) -> None:
+        """Report a target that may not be named."""
+        self.report(f"{key}.{TARGET}", f"{key}.{TARGET} may not name {target}", why)
 
     def check_arguments(
         self,
@@ -237,8 +261,15 @@ class _Checker:
         positional = len(node.get("_args_") or ())
         given = {*node, *offered, *(p.name for p in signature.parameters[:positional])}
         if node.get("_partial_") is not True:
-            for parameter in signature.parameters:
-                if parameter.default is None and parameter.name not in given:
+            missing = [p for p in signature.parameters if p.default is None and p.name not in given]
+            group = group_of(key)
+            if missing and signature.is_function and group in schema.NAMED:
+                needs = f"a function that needs {', '.join(parameter.name for parameter in missing)}"
+                base = offers.PARTS[group].base
+                what = f"{key}.{TARGET}={node[TARGET]} names {needs}, and no {base}"
+                self.report(f"{key}.{TARGET}", what, targets.takes(group))
+            else:
+                for parameter in missing:
                     at = f"{key}.{parameter.name}"
                     right = f"{node[TARGET]} needs it: {at}=VALUE" + _meaning(parameter)
                     self.report(key, f"{at} is missing", right, unset=True)

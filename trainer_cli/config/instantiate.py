@@ -11,12 +11,14 @@ from typing import Any
 import hydra.utils
 from hydra.errors import InstantiationException
 
+from trainer_cli.config import offers, targets
 from trainer_cli.config.check import bind, targets_own
 from trainer_cli.config.compose import escaped
 from trainer_cli.config.errors import Problem, UserError
 from trainer_cli.config.own_code import headline, is_refusal, raised_in
 from trainer_cli.config.schema import OFFERED
 from trainer_cli.config.secrets import revealed
+from trainer_cli.config.signatures import Resolver
 
 logging.getLogger("hydra.utils").setLevel(logging.CRITICAL)  # it prints what it raises as well
 
@@ -32,7 +34,7 @@ def instantiate(where: str, node: Mapping[str, Any], **offered: Any) -> Any:
     given = {name: value for name, value in offered.items() if name in names and name not in node}
     try:
         # Hydra resolves what it is given, and then the result of that.
-        values = escaped(revealed(node), times=2)
+        values = escaped(revealed(guarded(node)), times=2)
         make = hydra.utils.instantiate({**values, "_partial_": True}, _convert_="all")
         return make(**given)
     except Exception as error:
@@ -45,6 +47,28 @@ def instantiate(where: str, node: Mapping[str, Any], **offered: Any) -> Any:
         raise cause from None
 
 
+def part(where: str, node: Mapping[str, Any], **offered: Any) -> Any:
+    """A part of a group, as `instantiate` makes it; raises UserError where it is not what the group takes."""
+    made = instantiate(where, node, **offered)
+    group = offers.group_of(where)
+    base = offers.PARTS[group].base
+    if not offers.is_instance(made, base):
+        what = f"{where}._target_ gives a {type(made).__name__}, not a {base}"
+        raise UserError(what, right=targets.takes(group))
+    return made
+
+
+def guarded(value: Any) -> Any:
+    """The values, with what transformers loads held to safetensors and to code that is installed.
+
+    Unasked it would unpickle the one, and ask on the terminal about the other.
+    """
+    if isinstance(value, Mapping):
+        defaults = offers.load_defaults(str(value.get("_target_", "")))
+        return {**defaults, **{name: guarded(item) for name, item in value.items()}}
+    return [guarded(item) for item in value] if isinstance(value, list) else value
+
+
 def _parameters(target: Any) -> Collection[str]:
     """The names that a target can be given values by; none where Python cannot tell, as of some in C."""
     try:
@@ -53,19 +77,23 @@ def _parameters(target: Any) -> Collection[str]:
         return ()
 
 
-def instantiate_named(where: str, nodes: Mapping[str, Any], **offered: Any) -> dict[str, Any]:
+def parts(where: str, nodes: Mapping[str, Any], **offered: Any) -> dict[str, Any]:
     """The parts of a group of named nodes, in order; a name that was set to null is left out."""
     return {
-        name: instantiate(f"{where}.{name}", node, **offered)
-        for name, node in nodes.items()
-        if node is not None
+        name: part(f"{where}.{name}", node, **offered) for name, node in nodes.items() if node is not None
     }
 
 
 def check_targets(config: Mapping[str, Any], folders: Sequence[Path]) -> None:
-    """Bind every node's keys to its target's real signature, before anything is built."""
+    """Check that each node's target may stand there, and takes the node's keys, before anything is built."""
     problems: list[Problem] = []
+    plugins, resolver = config["plugins"], Resolver(folders)
     for where, node in target_nodes(config):
+        named = str(node["_target_"])
+        why = targets.refusal(named, plugins, resolver, offers.group_of(where))
+        if why:
+            problems.append(Problem(f"{where}._target_ may not name {named}", right=why))
+            continue
         try:
             target = hydra.utils.get_object(node["_target_"])
         except Exception as error:  # whatever the import of a user's module raises
@@ -78,7 +106,7 @@ def check_targets(config: Mapping[str, Any], folders: Sequence[Path]) -> None:
             node,
             target,
             offered=OFFERED.get(where.split(".")[0], ()),
-            plugins=config["plugins"],
+            plugins=plugins,
             folders=folders,
         )
     if problems:

@@ -37,6 +37,7 @@ class Signature:
     parameters: tuple[Parameter, ...] = ()
     accepts_any: bool = False
     doc: str = ""
+    is_function: bool = False
 
     def parameter(self, name: str) -> Parameter | None:
         """The parameter of this name."""
@@ -273,7 +274,8 @@ class Resolver:
             return self._class(found)
         decorators = {types.last_name(decorator) for decorator in found.node.decorator_list}
         skip_first = found.owner is not None and "classmethod" in decorators
-        return _function(found.node, found.module, skip_first)
+        signature = _function(found.node, found.module, skip_first)
+        return replace(signature, is_function=found.owner is None)
 
     def _class(self, found: _Found) -> Signature:
         assert isinstance(found.node, ast.ClassDef)
@@ -319,7 +321,7 @@ def from_callable(target: Callable[..., Any]) -> Signature | None:
             kind = types.optional(kind) if parameter.default is None else kind
             default = None if parameter.default is parameter.empty else repr(parameter.default)
             parameters.append(Parameter(parameter.name, kind, default, kind.doc))
-    return Signature("", tuple(parameters), accepts_any)
+    return Signature("", tuple(parameters), accepts_any, is_function=inspect.isfunction(target))
 
 
 def _module(name: str, spec: ModuleSpec | None) -> _Module | None:

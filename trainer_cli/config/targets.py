@@ -1,81 +1,120 @@
-"""Which names a `_target_` may name: prefixes known to be safe, the user's own modules, and `plugins`."""
+"""Which names a `_target_` may name: what its group takes, the user's own modules, and `plugins`."""
 
 from __future__ import annotations
 
 import sysconfig
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from trainer_cli.config.signatures import Resolver, Signature
-
-ALLOWED = (
-    "trainer_cli",
-    "torch",
-    "transformers",
-    "datasets",
-    "peft",
-    "bitsandbytes.optim",
-    "optimi",
-    "pytorch_optimizer",
-    "schedulefree",
-    "torchao.optim",
-)
-"""Prefixes that every configuration may name."""
+from trainer_cli.config.offers import NESTED, PACKAGES, PARTS, fitting, full_name, is_offered, of
+from trainer_cli.config.signatures import NoTarget, Resolver, Signature
 
 CLOSED = ("pytorch_optimizer",)
 """Prefixes whose constructors take any further keyword and do nothing with it."""
 
-REFUSED = (
-    "torch.classes",
-    "torch.distributed",
-    "torch.export",
-    "torch.fx",
-    "torch.hub",
-    "torch.jit",
-    "torch.library",
-    "torch.load",
-    "torch.multiprocessing",
-    "torch.ops",
-    "torch.package",
-    "torch.save",
-    "torch.serialization",
-    "torch.storage",
-    "torch.utils.cpp_extension",
-    "torch.utils.model_zoo",
-)
-"""Names below the allowed prefixes that run code, load pickles or write files."""
+UNPICKLES = {"weights_only": False, "use_safetensors": False, "allow_pickle": True}
+"""Arguments with the value by which a package unpickles what it loads: nothing here does."""
+
+BUILDERS = ("pandas", "generator", "spark", "sql")
+"""What datasets.load_dataset calls its readers of pickles, of code and of databases."""
 
 
-def refusal(target: str, plugins: Sequence[str], resolver: Resolver) -> str:
-    """Why the target may not be named; empty where it may."""
+def refusal(target: str, plugins: Sequence[str], resolver: Resolver, group: str = "") -> str:
+    """Why the target may not be named for a part of the group; empty where it may.
+
+    Without a group it stands within an argument.
+    """
     parts = target.split(".")
     if len(parts) < 2 or not all(part.isidentifier() for part in parts):
         return "a target is a dotted name, such as torch.optim.AdamW or my_module.MyModel"
-    if _below(target, REFUSED) and not _below(target, [name for name in plugins if _below(name, REFUSED)]):
-        return "it can run code or load pickles"
-    if _below(target, plugins):
-        return ""
-    if not _below(target, ALLOWED) and is_own(target, resolver):
+    if is_free(target, plugins, resolver) or any(fitting(target, of(group))):
         return ""
     if any(part.startswith("_") for part in parts):
         return "a name that begins with an underscore is private"
-    if _below(target, ALLOWED):
-        return ""
-    return (
-        f"allowed are {', '.join(ALLOWED)} and the modules of your own project; "
-        f"plugins=[{parts[0]}] allows {parts[0]} as well"
-    )
+    return _otherwise(target, group)
 
 
-def is_trusted(module: str, plugins: Sequence[str]) -> bool:
-    """Whether what this module defines may be reached under an allowed name."""
-    return _below(module, (*ALLOWED, *plugins)) and not _below(module, REFUSED)
+def is_free(target: str, plugins: Sequence[str], resolver: Resolver) -> bool:
+    """Whether the target may be anything of its module's: `plugins` has it, or it is the user's own."""
+    return below(target, plugins) or (target.split(".")[0] not in PACKAGES and is_own(target, resolver))
+
+
+def is_at_home(target: str, made: Any, plugins: Sequence[str], resolver: Resolver) -> bool:
+    """Whether what a free target stands for is no other module's, which may not be named itself."""
+    if is_defined(target, resolver):
+        return True
+    name = full_name(made)
+    return is_free(name, plugins, resolver) or is_offered(name, made, NESTED)
+
+
+def is_defined(target: str, resolver: Resolver) -> bool:
+    """Whether the source of the user's own modules has the definition of what the target names."""
+    try:
+        signature = resolver.signature(target)
+    except NoTarget:
+        return False
+    return signature is not None and is_own(f"{signature.module}.x", resolver)
+
+
+def _otherwise(target: str, group: str) -> str:
+    """What would be right in the place of a target that may not be named."""
+    lines = [takes(group)]
+    # A model may be almost any of their classes, by its name.
+    elsewhere = [
+        f"{other} takes {target}"
+        for other, part in PARTS.items()
+        if other not in (group, "model") and any(fitting(target, part.offers))
+    ]
+    module, _, _ = target.rpartition(".")
+    plugin = module if target.split(".")[0] in PACKAGES else target.split(".")[0]
+    return "\n".join([*lines, *(elsewhere or [f"plugins=[{plugin}] allows {plugin} as well"])])
+
+
+def takes(group: str) -> str:
+    """What a group takes, in words; without one, what an argument does."""
+    if not group:
+        return (
+            f"an argument takes what the groups take, and plain parts of {', '.join(PACKAGES)}; or your own"
+        )
+    part = PARTS[group]
+    packages = dict.fromkeys(offer.package for offer in part.offers)
+    own = "your own modules"
+    takes = f"{group} takes a {part.base} of {', '.join(packages)} or of {own}"
+    return takes + (f"\n{part.hint}" if part.hint else "")
+
+
+def is_reachable(module: str, plugins: Sequence[str], resolver: Resolver) -> bool:
+    """Whether what this module defines may be reached under a name that another module gives it."""
+    return below(module, (*PACKAGES, *plugins)) or is_own(f"{module}.x", resolver)
+
+
+def unpickling(target: str, node: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """The keys of a node by which the package that it names would unpickle or run what it loads, and why."""
+    yield from _unpickling(node)
+    if target == "datasets.load_dataset":
+        given = node.get("path", next(iter(node.get("_args_") or ()), None))
+        if given is not None and not isinstance(given, str):
+            yield "path", "it must be a text"
+        elif given in BUILDERS or str(given).endswith(".py"):
+            yield (
+                "path",
+                f"{given} is read by code or by unpickling; csv, json, parquet, arrow and text are not",
+            )
+
+
+def _unpickling(node: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
+    for name, value in node.items() if isinstance(node, Mapping) else ():
+        if name in UNPICKLES and value is not None and bool(value) is UNPICKLES[name]:
+            yield f"{prefix}{name}", "nothing that is loaded is unpickled: leave it out"
+        elif isinstance(value, Mapping) and "_target_" not in value:
+            yield from _unpickling(value, f"{prefix}{name}.")
 
 
 def closed(signature: Signature, target: str) -> Signature:
     """The signature, without the further keywords that the target takes and does nothing with."""
-    return replace(signature, accepts_any=False) if _below(target, CLOSED) else signature
+    return replace(signature, accepts_any=False) if below(target, CLOSED) else signature
 
 
 def is_own(target: str, resolver: Resolver) -> bool:
@@ -92,5 +131,6 @@ def _inside(file: Path, folder: Path) -> bool:
     return path.is_relative_to(folder.resolve()) and not installed and not path.is_relative_to(python)
 
 
-def _below(name: str, prefixes: Sequence[str]) -> bool:
+def below(name: str, prefixes: Sequence[str]) -> bool:
+    """Whether a dotted name is one of the prefixes, or below it."""
     return any(name == prefix or name.startswith(f"{prefix}.") for prefix in prefixes)
