@@ -21,7 +21,7 @@ from trainer_cli.config.errors import UserError
 from trainer_cli.data.loader import EvalLoader
 from trainer_cli.data.source import Labels
 from trainer_cli.engine import Engine
-from trainer_cli.loss import CrossEntropy, MeanSquaredError
+from trainer_cli.loss import CrossEntropy, MeanSquaredError, ModelLoss
 from trainer_cli.predict import join, predict, predictions
 
 PREDICT = (
@@ -83,6 +83,16 @@ def test_a_class_goes_by_its_name_where_it_has_one(engine: Engine) -> None:
     rows = of(engine, lambda features: features[:, :CLASSES])
     expected = [engine.labels.names[index] for index in Rows(21, 3).features[:, :CLASSES].argmax(dim=1)]
     assert [row["prediction"] for row in rows] == expected
+
+
+def test_classes_that_exclude_each_other_have_probabilities(engine: Engine) -> None:
+    rows = of(engine, lambda features: features[:, :CLASSES])
+    logits = torch.tensor([row["logits"] for row in rows])
+    torch.testing.assert_close(torch.tensor([row["probabilities"] for row in rows]), logits.softmax(dim=1))
+    engine.loss = ModelLoss(shift_labels=False)  # which may be one of classes that do not
+    assert set(of(engine, lambda features: features[:, :CLASSES])[0]) == {"index", "prediction", "logits"}
+    engine.labels = Labels(("low", "middle", "high"))
+    assert "probabilities" in of(engine, lambda features: features[:, :CLASSES])[0]
 
 
 @pytest.mark.parametrize("dimensions", [1, 2])

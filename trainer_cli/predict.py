@@ -15,7 +15,7 @@ from trainer_cli.config.errors import UserError
 from trainer_cli.data.loader import EvalLoader
 from trainer_cli.data.reader import Batch
 from trainer_cli.engine import Engine
-from trainer_cli.loss import MeanSquaredError
+from trainer_cli.loss import CrossEntropy, MeanSquaredError
 from trainer_cli.loss.base import IGNORED
 from trainer_cli.tracker.jsonl import plain
 
@@ -23,7 +23,10 @@ FILE = "predictions.jsonl"
 
 
 def predict(engine: Engine) -> None:
-    """Write `{"index", "prediction", "logits"}` for every row; of tokens the predictions alone, as lists."""
+    """Write `{"index", "prediction", "logits"}` for every row, of classes with their probabilities.
+
+    Of tokens the predictions alone are written, as lists.
+    """
     loader, strategy = engine.predict_loader, engine.strategy
     assert loader is not None, "checked when the engine was built"
     names = [f"{durable.UNFINISHED}{FILE}-{rank}" for rank in range(strategy.world_size)]
@@ -88,13 +91,21 @@ def logits_of(outputs: Any) -> Tensor:
 
 
 def score_rows(engine: Engine, logits: Tensor) -> Iterator[dict[str, Any]]:
-    """Of each row its class, or the number or numbers of a regression, and the logits."""
-    numbers = logits.shape[1] == 1 or is_regression(engine)
+    """Of each row its class and the probabilities, or the numbers of a regression; and the logits."""
+    logits = logits.float()
+    written = [[plain(score) for score in scores] for scores in logits.tolist()]
+    if logits.shape[1] == 1 or is_regression(engine):
+        for values in written:
+            yield {"prediction": values[0] if len(values) == 1 else values, "logits": values}
+        return
     best = logits.argmax(dim=1).tolist()
-    for scores, index in zip(logits.float().tolist(), best, strict=True):
-        written = [plain(score) for score in scores]
-        values = written[0] if len(written) == 1 else written
-        yield {"prediction": values if numbers else named(engine, index), "logits": written}
+    shares = logits.softmax(dim=1).tolist()
+    for values, index, row in zip(written, best, shares, strict=True):
+        found = {"prediction": named(engine, index), "logits": values}
+        # Whether a model's classes exclude each other, its labels or its loss says.
+        if engine.labels is not None or isinstance(engine.loss, CrossEntropy):
+            found["probabilities"] = [plain(share) for share in row]
+        yield found
 
 
 def token_rows(engine: Engine, logits: Tensor, batch: Batch) -> Iterator[dict[str, Any]]:

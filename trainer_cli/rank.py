@@ -274,6 +274,10 @@ def print_results(engine: Engine, results: Mapping[str, float]) -> None:
         out.print(table)
     if "train" in engine.args.stages:
         out.print(f"model: {engine.run_dir / 'model'}", soft_wrap=True)
+    if "predict" in engine.args.stages:
+        from trainer_cli.predict import FILE
+
+        out.print(f"predictions: {engine.run_dir / FILE}", soft_wrap=True)
 
 
 if __name__ == "__main__":

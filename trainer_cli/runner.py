@@ -24,7 +24,7 @@ from trainer_cli.checkpoint.contents import planned_steps
 from trainer_cli.checkpoint.saver import Saver
 from trainer_cli.checks import check_engine, check_inputs
 from trainer_cli.config.errors import Diverged, RunFailed, UserError
-from trainer_cli.config.instantiate import check_targets, instantiate, part, parts
+from trainer_cli.config.instantiate import check_targets, has_parameter, instantiate, part, parts
 from trainer_cli.config.schema import STRATEGIES, Args, Checkpoint
 from trainer_cli.contracts import check_contracts, check_source
 from trainer_cli.data.build import build_loaders, count_steps, needed_splits
@@ -35,6 +35,7 @@ from trainer_cli.metrics import BY_NAME, Metric
 from trainer_cli.model import storage
 from trainer_cli.model.compilation import compile_module
 from trainer_cli.model.dropout import fast_dropout
+from trainer_cli.model.head import pretrained_head
 from trainer_cli.model.introspection import forward_names, predicts_next_token
 from trainer_cli.model.neftune import embedding_noise
 from trainer_cli.model.recompute import recompute_activations
@@ -86,9 +87,21 @@ def build(
         scaler = loss_scaler(args.precision, strategy.device)
 
     with stage(3, "model resolution"):
-        data: DataSource = instantiate("data", config["data"])
+        trains = "train" in args.stages
+        head = (
+            pretrained_head(config["model"], resume_from, trains)
+            if has_parameter(config["model"], "labels")
+            else None
+        )
+        data: DataSource = instantiate("data", config["data"], head=head)
         check_source(config["data"]["_target_"], data)
-        module = part("model", config["model"], labels=data.labels, tokenizer=data.tokenizer)
+        module = part(
+            "model",
+            config["model"],
+            labels=data.labels,
+            tokenizer=data.tokenizer,
+            complete=not trains and resume_from is None,
+        )
         prepare_module(module, args)
 
     with stage(4, "distributed strategy"):

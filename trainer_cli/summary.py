@@ -21,6 +21,7 @@ def summarise(
     total_steps: int,
 ) -> dict[str, str]:
     """What a user should know before the first step."""
+    labels = data.labels
     parameters = sum(parameter.numel() for parameter in module.parameters())
     pretrained = config["model"].get("pretrained")
     args = config["args"]
@@ -33,6 +34,7 @@ def summarise(
     schedule = title(config["scheduler"], choices.get("scheduler", ""))
     return {
         "data": data.description,
+        **({"labels": labels.understood} if labels is not None and labels.understood else {}),
         "model": f"{type(module).__name__}, {short_number(parameters)} parameters"
         + (f", from {pretrained}" if pretrained else ""),
         "optim": f"{optimizer}{rate}{falling}, {schedule} schedule",

@@ -50,6 +50,11 @@ def report(*texts: str) -> str:
             "optim.learning_rate=1",
             ["torch.optim.AdamW has no parameter learning_rate", "it lives in optim.lr"],
         ),
+        (
+            "loss.class_weights=[1,2]",
+            ["ModelLoss has no parameter class_weights", "loss=cross_entropy loss.class_weights=VALUE"],
+        ),
+        ("optim.momentum=0.9", ["it belongs to optim=", " or another"]),
         ("learning_rate=1", ["there is no learning_rate", "it lives in optim.lr"]),
         ("args.fp16=true", ["there is no args.fp16", "args.precision=fp16"]),
         ("optin.lr=1", ["there is no optin", "did you mean optim?"]),

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
+from trainer_cli.config.schema import OFFERED
+
 OPTIONS = sorted((Path(__file__).parents[2] / "configs/data").glob("*.yaml"))
 
 
@@ -18,7 +20,8 @@ def test_an_option_states_every_parameter_and_the_signature_no_default(path: Pat
     assert path.read_text().startswith("# ")
     option: Any = OmegaConf.load(path)
     module, name = option.pop("_target_").rsplit(".", 1)
-    parameters = inspect.signature(getattr(import_module(module), name)).parameters
+    signature = inspect.signature(getattr(import_module(module), name)).parameters
+    parameters = {name: parameter for name, parameter in signature.items() if name not in OFFERED["data"]}
     assert list(option) == list(parameters)
     assert all(parameter.default is parameter.empty for parameter in parameters.values())
 

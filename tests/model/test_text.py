@@ -122,6 +122,76 @@ def test_a_classifier_needs_labels() -> None:
     with pytest.raises(UserError, match="needs data with labels") as caught:
         classifier(None, config=BERT)
     assert "model=causal_lm" in caught.value.problems[0].right
+    with pytest.raises(UserError, match="and M has no classes of its own"):
+        classifier(None, pretrained="M")
+
+
+def saved(directory: Path, labels: Labels) -> str:
+    classifier(labels, config=BERT).save_pretrained(directory)
+    return str(directory)
+
+
+def test_what_is_not_there_is_told_from_what_has_another_shape(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    five = saved(tmp_path / "five", Labels(tuple("abcde")))
+    language_model(byte_tokenizer(), config={**BERT, "is_decoder": True}).save_pretrained(tmp_path / "body")
+    body = str(tmp_path / "body")
+    with caplog.at_level("INFO"):
+        classifier(pretrained=five)
+        classifier(pretrained=body)
+    other, absent = (record.getMessage() for record in caplog.records)
+    assert other.startswith(
+        f"freshly initialised, as in {five} with another shape: classifier.bias (5 there, 3"
+    )
+    assert "classifier.weight (5 × 8 there, 3 × 8 here)" in other and "not in" not in other
+    assert absent.startswith(f"freshly initialised, as not in {body}: ") and "classifier.weight" in absent
+    assert "another shape" not in absent
+
+
+def test_where_nothing_is_trained_no_weight_is_drawn_at_random(tmp_path: Path) -> None:
+    three = saved(tmp_path / "three", CLASSES)
+    assert classifier(pretrained=three, complete=True).config.id2label == {0: "no", 1: "yes", 2: "maybe"}
+    language_model(byte_tokenizer(), config={**BERT, "is_decoder": True}).save_pretrained(tmp_path / "body")
+    for labels, pretrained, says in (
+        (Labels(("a", "b")), three, f"in {three} with another shape: classifier.bias (3 there, 2 here)"),
+        (CLASSES, str(tmp_path / "body"), "classifier.bias, classifier.weight"),
+        (CLASSES, None, "model.pretrained is null: the model's weights are random"),
+    ):
+        with pytest.raises(UserError) as caught:
+            classifier(labels, pretrained=pretrained, config=None if pretrained else BERT, complete=True)
+        assert says in caught.value.block() and "args.stages=[train,eval]" in caught.value.block()
+    with pytest.raises(UserError, match="weights that nothing trains would be random"):
+        language_model(pretrained=three, complete=True)
+
+
+def test_the_head_of_another_task_is_no_classifier_of_texts(tmp_path: Path) -> None:
+    saved(tmp_path, CLASSES)
+    config = (tmp_path / "config.json").read_text()
+    tagger = config.replace("BertForSequenceClassification", "BertForTokenClassification")
+    (tmp_path / "config.json").write_text(tagger)
+    assert classifier(pretrained=str(tmp_path)).classifier.out_features == 3
+    with pytest.raises(UserError, match="is a BertForTokenClassification"):
+        classifier(pretrained=str(tmp_path), complete=True)
+
+
+@pytest.mark.parametrize(
+    ("labels", "config", "says"),
+    [
+        (
+            CLASSES,
+            {"num_labels": 5},
+            "model.config.num_labels is 5, and the data has 3 classes: no, yes, maybe",
+        ),
+        (CLASSES, {"id2label": {0: "no", 1: "maybe", 2: "yes"}}, "id2label names no, maybe, yes, and the"),
+        (REGRESSION, {"num_labels": 2}, "model.config.num_labels is 2, and the data has numbers"),
+    ],
+)
+def test_a_config_that_contradicts_the_labels(labels: Labels, config: dict[str, Any], says: str) -> None:
+    with pytest.raises(UserError, match=says):
+        classifier(labels, config={**BERT, **config})
+    own = {"id2label": {"0": "no", "1": "yes", "2": "maybe"}}
+    assert classifier(config={**BERT, **own}).classifier.out_features == 3
 
 
 def test_a_directory_that_is_no_model(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from trainer_cli.config import offers, schema, targets
+from trainer_cli.config import offers, places, schema, targets
 from trainer_cli.config.errors import Problem
 from trainer_cli.config.hugging_face import HOMES
 from trainer_cli.config.nearest import did_you_mean, nearest, one_edit
@@ -377,6 +377,10 @@ class _Checker:
         options = [o for o, fields in schema.STRATEGIES.items() if name in schema.kinds(fields)]
         if parent == "strategy" and options:
             return f"it belongs to strategy={' or '.join(options)}"
+        if parent in schema.NODES and (options := places.builtin_options(parent, name)):
+            named = " or ".join(f"{parent}={option}" for option in options[:3])
+            one = f": {named} {parent}.{name}=VALUE" if len(options) == 1 else ""
+            return f"it belongs to {named}{' or another' if options[3:] else ''}{one}"
         home = HOMES.get(name)
         if home is not None and home.key not in (parent, f"{parent}.{name}"):
             return str(home)

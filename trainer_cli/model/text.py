@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import difflib
 import logging
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -14,8 +14,11 @@ from trainer_cli.config.errors import UserError, missing_extra
 from trainer_cli.data.source import Labels
 from trainer_cli.hub.pretrained import resolve, unreachable
 from trainer_cli.imports import trim_transformers
+from trainer_cli.model.head import is_classifier
 
 log = logging.getLogger(__name__)
+
+TRAIN = "model.pretrained=RUN/model of a run that has trained it, or train it now: args.stages=[train,eval]"
 
 
 def sequence_classification(
@@ -24,6 +27,7 @@ def sequence_classification(
     trust_remote_code: bool,
     labels: Labels | None,
     tokenizer: Any,
+    complete: bool = False,
 ) -> nn.Module:
     """An encoder with a head that scores a whole text (transformers' AutoModelForSequenceClassification).
 
@@ -34,9 +38,11 @@ def sequence_classification(
         trust_remote_code: Whether code that comes with the weights may run.
     """
     if labels is None:
+        other = f"and {pretrained} has no classes of its own" if pretrained else "or a pretrained classifier"
         raise UserError(
-            "model=sequence_classification needs data with labels",
-            right="data=text_classification data.train_file=FILE, or data=glue; model=causal_lm needs none",
+            f"model=sequence_classification needs data with labels, {other}",
+            right="model.pretrained=RUN/model of a trained classifier, or data.train_file=FILE, or data=glue;"
+            " model=causal_lm needs none",
         )
     if labels.regression:
         head: dict[str, Any] = {"num_labels": 1, "problem_type": "regression"}
@@ -47,7 +53,23 @@ def sequence_classification(
             "id2label": names,
             "label2id": {name: index for index, name in names.items()},
         }
-    return build("AutoModelForSequenceClassification", pretrained, config, trust_remote_code, head, tokenizer)
+    check_head(config or {}, labels)
+    model: Any = build(
+        "AutoModelForSequenceClassification",
+        pretrained,
+        config,
+        trust_remote_code,
+        head,
+        tokenizer,
+        complete,
+    )
+    made_for = model.config.architectures or []
+    if complete and made_for and not is_classifier(made_for):
+        raise UserError(
+            f"{pretrained} is a {', '.join(made_for)}: its head classifies something else than whole texts",
+            right=TRAIN,
+        )
+    return cast("nn.Module", model)
 
 
 def causal_lm(
@@ -55,6 +77,7 @@ def causal_lm(
     config: Mapping[str, Any] | None,
     trust_remote_code: bool,
     tokenizer: Any,
+    complete: bool = False,
 ) -> nn.Module:
     """A model that predicts the next token (transformers' AutoModelForCausalLM).
 
@@ -66,7 +89,29 @@ def causal_lm(
     """
     # A training step never reads the cache of keys and values that generation keeps.
     return build(
-        "AutoModelForCausalLM", pretrained, config, trust_remote_code, {"use_cache": False}, tokenizer
+        "AutoModelForCausalLM",
+        pretrained,
+        config,
+        trust_remote_code,
+        {"use_cache": False},
+        tokenizer,
+        complete,
+    )
+
+
+def check_head(config: Mapping[str, Any], labels: Labels) -> None:
+    """Raise UserError where the config's own fields ask for another head than the labels do."""
+    names = labels.names or ("LABEL_0",)
+    given = {str(index): str(name) for index, name in (config.get("id2label") or {}).items()}
+    if config.get("num_labels", len(names)) != len(names):
+        what = f"model.config.num_labels is {config['num_labels']}"
+    elif given and given != {str(index): name for index, name in enumerate(names)}:
+        what = f"model.config.id2label names {', '.join(given.values())}"
+    else:
+        return
+    has = "numbers" if labels.regression else f"{len(names)} classes: {', '.join(names)}"
+    raise UserError(
+        f"{what}, and the data has {has}", right="leave it out, or data.label_names=[...] lists the classes"
     )
 
 
@@ -77,9 +122,18 @@ def build(
     trust_remote_code: bool,
     head: Mapping[str, Any],
     tokenizer: Any,
+    complete: bool,
 ) -> nn.Module:
-    """The model in fp32, whatever type its weights are stored in: the optimizer needs the precision."""
+    """The model in fp32, whatever type its weights are stored in: the optimizer needs the precision.
+
+    Where it has to be `complete`, raises UserError for weights that would be drawn at random.
+    """
     if pretrained is None:
+        if complete:
+            raise UserError(
+                "model.pretrained is null: the model's weights are random, and nothing trains them",
+                right=TRAIN,
+            )
         return build_fresh(auto_class, config, head, tokenizer)
     transformers = quiet_transformers()
     path = resolve(pretrained)
@@ -94,11 +148,37 @@ def build(
         )
     except OSError as error:
         raise unreachable(pretrained, error) from error
-    fresh = sorted(loaded["missing_keys"]) + sorted(name for name, *_ in loaded["mismatched_keys"])
-    if fresh:
-        log.info("not in %s, so freshly initialised: %s", pretrained, ", ".join(fresh))
+    check_weights(pretrained, loaded["missing_keys"], loaded["mismatched_keys"], complete)
     built: nn.Module = model
     return built
+
+
+def check_weights(
+    pretrained: str,
+    missing: Collection[str],
+    mismatched: Collection[tuple[str, Sequence[int], Sequence[int]]],
+    complete: bool,
+) -> None:
+    """Say which weights begin untrained, and why; raises UserError where they have to be complete."""
+    lines = []
+    if missing:
+        lines.append(f"not in {pretrained}: {', '.join(sorted(missing))}")
+    if mismatched:
+        shapes = (
+            f"{name} ({times(there)} there, {times(here)} here)" for name, there, here in sorted(mismatched)
+        )
+        lines.append(f"in {pretrained} with another shape: {', '.join(shapes)}")
+    if lines and complete:
+        raise UserError("weights that nothing trains would be random:\n  " + "\n  ".join(lines), right=TRAIN)
+    for line in lines:
+        log.log(
+            logging.WARNING if line.startswith("in ") else logging.INFO, "freshly initialised, as %s", line
+        )
+
+
+def times(shape: Sequence[int]) -> str:
+    """A shape, as people write it."""
+    return " × ".join(map(str, shape))
 
 
 def quiet_transformers() -> Any:
