@@ -55,7 +55,7 @@ LAYERS = (
     ("state", "config", "seed", "imports", "durable"),
     GROUPS,
     ("engine",),
-    ("loop", "nonfinite", "restore", "saving", "predict", "checks", "contracts", "summary"),
+    ("loop", "nonfinite", "restore", "saving", "predict", "fitting", "checks", "contracts", "summary"),
     ("runner",),
     COMMAND_LINE,
 )

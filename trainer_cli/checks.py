@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from torch import nn
 from torch.utils.data import IterableDataset
 
 from trainer_cli.checkpoint.plain import Packer
 from trainer_cli.config.errors import UserError
-from trainer_cli.data.loader import KnowsLengths
 from trainer_cli.data.reader import Reader
 from trainer_cli.data.source import Splits
 from trainer_cli.engine import Engine, score_name
+from trainer_cli.fitting import check_fit
 from trainer_cli.loss import CrossEntropy, Elementwise, Loss, MeanSquaredError, ModelLoss
 from trainer_cli.model import storage
 from trainer_cli.model.introspection import needed_names, takes_labels
@@ -95,26 +93,4 @@ def check_in_backward(engine: Engine) -> None:
             " neither accumulated, clipped, scaled, skipped nor exchanged between processes",
             right="strategy=single args.gradient_accumulation_steps=1 args.max_grad_norm=0"
             " args.max_grad_value=null args.auto_find_batch_size=false args.on_nonfinite=stop",
-        )
-
-
-def check_fit(engine: Engine) -> None:
-    """Whether the model has an embedding for every token and every position of the data."""
-    module: Any = engine.module
-    tokens = module.get_input_embeddings().num_embeddings
-    if len(engine.tokenizer) > tokens:
-        raise UserError(
-            f"the tokenizer has {len(engine.tokenizer)} tokens, the model embeds {tokens}",
-            right="data.tokenizer must be the one that the model was made for",
-        )
-    positions = module.config.to_dict().get("max_position_embeddings")
-    datasets = [engine.train_loader.dataset, *(loader.dataset for loader in engine.eval_loaders.values())]
-    longest = max(
-        (length for dataset in datasets if isinstance(dataset, KnowsLengths) for length in dataset.lengths),
-        default=0,
-    )
-    if positions is not None and longest > positions:
-        raise UserError(
-            f"the longest row has {longest} tokens, the model has {positions} positions",
-            right=f"data.max_length={positions}",
         )

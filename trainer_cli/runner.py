@@ -39,6 +39,7 @@ from trainer_cli.model.head import pretrained_head
 from trainer_cli.model.introspection import forward_names, predicts_next_token
 from trainer_cli.model.neftune import embedding_noise
 from trainer_cli.model.recompute import recompute_activations
+from trainer_cli.model.tokens import fit
 from trainer_cli.optim import Modal, check_hyperparameters, parameter_groups
 from trainer_cli.optim.averaging import Averaging, ExponentialAverage, OptimizerAveraging
 from trainer_cli.predict import predict
@@ -103,6 +104,7 @@ def build(
             complete=not trains and resume_from is None,
         )
         prepare_module(module, args)
+        fit(module, data.tokenizer)
 
     with stage(4, "distributed strategy"):
         # All processes drew the same weights; what is dropped and augmented from here on must differ.

@@ -173,3 +173,9 @@ def test_rows_become_batches_with_labels_of_the_tasks_kind(regression: bool, kin
     predict: Any = splits.predict
     assert "labels" not in predict[0]
     assert task(max_length=1).load(["train"]).train.lengths == [1, 1]  # type: ignore[union-attr]
+
+
+def test_a_length_without_room_is_refused_when_the_task_is_made() -> None:
+    task(max_length=1)
+    with pytest.raises(UserError, match="has no room for a text"):
+        task(max_length=0)

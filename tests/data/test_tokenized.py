@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from trainer_cli.config.errors import UserError
-from trainer_cli.data.tokenized import CHUNK, tokenize
+from trainer_cli.data.tokenized import CHUNK, check_max_length, tokenize
 from trainer_cli.hub.pretrained import byte_tokenizer, load_tokenizer
 
 
@@ -48,5 +48,21 @@ def test_the_tokenizers_own_limit_holds_where_none_is_given(minilm: str) -> None
 
 
 def test_a_text_without_tokens_is_named() -> None:
-    with pytest.raises(UserError, match="row 1: the text has no tokens"):
+    with pytest.raises(UserError, match="row 1: the text is empty"):
         tokenize(byte_tokenizer(), ["a", ""], None, None, "row {}".format)
+
+
+@pytest.mark.parametrize(("pairs", "least"), [(False, 3), (True, 5)])
+def test_a_length_below_the_special_tokens_is_no_limit_and_so_refused(
+    minilm: str, pairs: bool, least: int
+) -> None:
+    tokenizer = load_tokenizer(minilm, False)
+    texts, partners = ["a b c d e"], ["f g h i j"] if pairs else None
+    with pytest.raises(UserError) as caught:
+        check_max_length(tokenizer, least - 1, pairs)
+    assert f"data.max_length={least} or more" in caught.value.block()
+    check_max_length(tokenizer, least, pairs)
+    check_max_length(tokenizer, None, pairs)
+    assert tokenize(tokenizer, texts, partners, least, str).lengths == [least]
+    nothing_is_cut = 2 if pairs else 1
+    assert tokenize(tokenizer, texts, partners, nothing_is_cut, str).lengths[0] > least

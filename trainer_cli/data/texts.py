@@ -14,7 +14,7 @@ from trainer_cli.data.files import Table
 from trainer_cli.data.fingerprint import fingerprint
 from trainer_cli.data.source import Collate, Labels, Splits
 from trainer_cli.data.spelling import LabelColumn, encode_labels
-from trainer_cli.data.tokenized import TokenizedTexts, tokenize
+from trainer_cli.data.tokenized import TokenizedTexts, check_max_length, tokenize
 from trainer_cli.hub.pretrained import byte_tokenizer, load_tokenizer
 
 T = TypeVar("T")
@@ -125,6 +125,10 @@ class TextTask:
     tokenizer: Any
     max_length: int | None
     collate_fn: Collate | None
+
+    def __post_init__(self) -> None:
+        rows = (self.train, *self.eval.values(), self.predict)
+        check_max_length(self.tokenizer, self.max_length, any(part and part.pairs for part in rows))
 
     def load(self, splits: Collection[str]) -> Splits:
         """Tokenise what is asked for; a split that is not there stays None."""

@@ -56,6 +56,18 @@ class TokenizedTexts(Dataset[dict[str, Tensor]]):
         return [end - begin for begin, end in zip(self.offsets, self.offsets[1:])]
 
 
+def check_max_length(tokenizer: Any, max_length: int | None, pairs: bool) -> None:
+    """Raise UserError for a length without room for one token of each text: tokenizers take it for none."""
+    special = tokenizer.num_special_tokens_to_add(pair=pairs)
+    least = special + (2 if pairs else 1)
+    if max_length is not None and max_length < least:
+        what = "a pair" if pairs else "a text"
+        raise UserError(
+            f"data.max_length={max_length} has no room for {what} and the {special} tokens around it",
+            right=f"data.max_length={least} or more",
+        )
+
+
 def tokenize(
     tokenizer: Any,
     texts: Sequence[str],
@@ -82,7 +94,10 @@ def tokenize(
         cut += sum(bool(encoding.overflowing) for encoding in encoded.encodings or ())
         for row, tokens in enumerate(encoded["input_ids"], start):
             if not tokens:
-                raise UserError(f"{place(row)}: the text has no tokens")
+                raise UserError(
+                    f"{place(row)}: the text is empty, and the tokenizer adds no token of its own",
+                    right="leave the row out, or write something into it",
+                )
             offsets.append(offsets[-1] + len(tokens))
         for name, column in columns.items():
             for tokens in encoded[name]:

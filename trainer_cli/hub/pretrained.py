@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ from trainer_cli.config.errors import UserError, missing_extra
 from trainer_cli.config.nearest import did_you_mean
 from trainer_cli.hub import repository
 from trainer_cli.imports import trim_transformers
+
+log = logging.getLogger(__name__)
 
 PACKAGE = "pkg://"
 
@@ -69,6 +72,7 @@ def load_tokenizer(name: str, trust_remote_code: bool) -> Any:
         if tokenizer.eos_token is None:
             raise UserError(f"the tokenizer of {name} has no token to pad with, nor one that ends a text")
         tokenizer.pad_token = tokenizer.eos_token
+        log.info("the tokenizer of %s has no token to pad with: %s stands in", name, tokenizer.eos_token)
     return tokenizer
 
 
