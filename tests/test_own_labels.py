@@ -79,7 +79,7 @@ def test_a_checkpoints_names_are_the_order_of_an_evaluation() -> None:
     classifier(NLI)
     engine, row = run("args.stages=[eval]", "data.eval_file=nli.csv")
     assert row["eval/accuracy"] == 0.5
-    assert engine.summary["labels"] == "3 classes (entailment 2, neutral 1, contradiction 1), as in M"
+    assert engine.summary["labels"] == "3 classes (entailment: 2, neutral: 1, contradiction: 1), as in M"
     _, row = run("args.stages=[eval]", "data.eval_file=two.csv")
     assert row["eval/accuracy"] == pytest.approx(2 / 3)
 
@@ -180,7 +180,7 @@ def test_the_numbers_of_glue_mean_its_names_in_whatever_order_the_model_has_them
     glue = ("data=glue", "data.task=mnli", "data.source=.", "args.stages=[eval]")
     engine, row = run(*glue)
     assert row["eval/matched/accuracy"] == row["eval/mismatched/accuracy"] == pytest.approx(0.6)
-    assert "ENTAILMENT 3), as in M" in engine.summary["labels"]
+    assert "ENTAILMENT: 3), as in M" in engine.summary["labels"]
     classifier(("positive", "negative", "neither"))
     assert "data.task=mnli gives entailment, neutral, contradiction, and M has 3 classes: positive" in block(
         *glue

@@ -159,6 +159,12 @@ def test_a_label_outside_the_classes_names_row_classes_the_nearest_and_how_many_
     assert "the classes: neg, positive" in block and "did you mean positive?" in block
 
 
+def test_a_fraction_among_classes_is_told_what_makes_numbers_of_them() -> None:
+    with pytest.raises(UserError) as caught:
+        encode_labels(column(1, 1.5), Labels(("1", "2")))
+    assert "label '1.5' is none" in caught.value.block() and "data.label_names=[]" in caught.value.block()
+
+
 def test_many_classes_are_not_all_listed() -> None:
     with pytest.raises(UserError) as caught:
         encode_labels(column("x"), Labels(tuple(f"class {index}" for index in range(30))))

@@ -23,7 +23,7 @@ ASK = """
 import json, sys
 from trainer_cli.config.errors import UserError
 from trainer_cli.hub import repository
-from trainer_cli.hub.repository import cached, dataset_file, dataset_folder, reachable
+from trainer_cli.hub.repository import cached, dataset_file, dataset_folder, model_file, reachable
 answers = {}
 for call in json.loads(sys.argv[1]):
     try:
@@ -41,7 +41,7 @@ class Hub(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self.asked.append(self.path)
-        found = re.match(r"(?:/api)?/(?:datasets|models)/o/(\w+)", self.path)
+        found = re.match(r"(?:/api)?/(?:(?:datasets|models)/)?o/(\w+)", self.path)
         name = found[1] if found else "none"
         status, code, body, headers = 200, "", b"", {}
         if name in REFUSALS:
@@ -101,6 +101,11 @@ ANSWERS = {
         "error: a/b/c is neither a directory nor the name of a dataset on the hub\n"
         "  a hub id reads NAME or ORGANISATION/NAME"
     ),
+    "model_file('o/n', 'train.csv')": "models--o--n/snapshots/" + COMMIT + "/train.csv",
+    "model_file('o/n', 'config.json')": "None",
+    "model_file('o/none', 'train.csv')": "the hub has no model o/none",
+    "model_file('o/terms', 'train.csv')": "o/terms asks for its terms to be accepted first",
+    "model_file('o/broken', 'train.csv')": "o/broken, train.csv: the hub cannot be reached",
     FILE: "snapshots/" + COMMIT + "/train.csv",
     FOLDER: "snapshots/" + COMMIT + "/sst2",
     "dataset_file('hf://datasets/o/n/tarin.csv')": "error: the dataset o/n on the hub has no file tarin.csv",

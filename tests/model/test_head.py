@@ -115,6 +115,19 @@ def test_names_that_do_not_tell_which_class_is_which(
     assert changed is not None and changed.labels == Labels(("c", "d"))
 
 
+def test_a_model_of_several_classes_a_text_is_not_scored_as_one_of_a_single_class(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    fields = {**CLASSIFIER, "id2label": BY_ID, "problem_type": "multi_label_classification"}
+    with pytest.raises(UserError, match="finds any number of classes in a text") as caught:
+        head(tmp_path, **fields)
+    settled = head(tmp_path, {"problem_type": "single_label_classification"}, **fields)
+    assert "model.config.problem_type=single_label" in caught.value.block() and settled is not None
+    assert not caplog.records
+    pretrained_head({"pretrained": config(tmp_path, **fields), "config": None}, None, trains=True)
+    assert "its head is trained for that" in caplog.text
+
+
 @pytest.mark.parametrize("text", ["[]", "{", "[" * 100_000, "\udcff"])
 def test_a_config_that_is_no_json_object(tmp_path: Path, text: str) -> None:
     (tmp_path / "config.json").write_bytes(text.encode("utf-8", "surrogateescape"))

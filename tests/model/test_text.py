@@ -184,6 +184,7 @@ def test_the_head_of_another_task_is_no_classifier_of_texts(tmp_path: Path) -> N
             "model.config.num_labels is 5, and the data has 3 classes: no, yes, maybe",
         ),
         (CLASSES, {"id2label": {0: "no", 1: "maybe", 2: "yes"}}, "id2label names no, maybe, yes, and the"),
+        (CLASSES, {"problem_type": "regression"}, "problem_type is regression, and the data has 3 classes"),
         (REGRESSION, {"num_labels": 2}, "model.config.num_labels is 2, and the data has numbers"),
     ],
 )

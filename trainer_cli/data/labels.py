@@ -257,7 +257,7 @@ def described(
                 counts[index] += count
             if isinstance(value, str) and value != value.strip():
                 blanks += count
-    shown = [f"{name} {counts[i]:,}" if column else name for i, name in enumerate(labels.names[:COUNTED])]
+    shown = [f"{name}: {counts[i]:,}" if column else name for i, name in enumerate(labels.names[:COUNTED])]
     more = ", …" if len(labels.names) > COUNTED else ""
     line = f"{len(labels.names)} classes ({', '.join(shown)}{more}), {deciding}"
     if blanks:

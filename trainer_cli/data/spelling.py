@@ -156,11 +156,14 @@ def encode_labels(
     if unknown:
         value, text, _ = unknown[0]
         more = sum(count for *_, count in unknown) - 1
+        hint = did_you_mean(text, labels.names)
+        if kind_of(value, text) == "fraction":
+            hint = "data.label_names=[] makes numbers of all labels"
         column.refuse(
             value,
             f"label {text!r} is none of the {len(labels.names)} classes"
             + (f", nor are {more:,} more labels" if more else ""),
-            f"the classes: {listed(labels.names)}\n{did_you_mean(text, labels.names)}".rstrip(),
+            f"the classes: {listed(labels.names)}\n{hint}".rstrip(),
         )
     return [ids[type(value), value] for value in column.values]
 

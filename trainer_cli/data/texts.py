@@ -42,7 +42,8 @@ class Examples:
         """The labels with their places, where the rows have labels."""
         if self.labels is None:
             return None
-        return LabelColumn(self.labels, self.place, self.tables[0].file)
+        more = " …" if len(self.tables) > 1 else ""
+        return LabelColumn(self.labels, self.place, self.tables[0].file + more)
 
     def place(self, row: int) -> str:
         """The file and line of a row."""

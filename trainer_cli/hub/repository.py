@@ -79,9 +79,10 @@ def model_file(repo: str, file: str) -> Path | None:
     hub = _client()
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
+    offline = not reachable(repo, "model")
     try:
         with _refusals(repo, "model"):
-            return Path(hub.hf_hub_download(repo, file))
+            return Path(hub.hf_hub_download(repo, file, local_files_only=offline))
     except LocalEntryNotFoundError:
         raise out_of_reach(f"{repo}, {file}", "a directory that save_pretrained wrote") from None
     except EntryNotFoundError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,6 +12,8 @@ from typing import Any
 from trainer_cli.config.errors import UserError
 from trainer_cli.data.source import Head, Labels
 from trainer_cli.hub.pretrained import CONFIG, config_file
+
+log = logging.getLogger(__name__)
 
 PLACEHOLDER = re.compile(r"LABEL_[0-9]+")
 """What transformers calls a class that nobody has named."""
@@ -33,9 +36,12 @@ def pretrained_head(model: Mapping[str, Any], resume_from: Path | None, trains: 
         fields = {} if file is None else read_config(file)
     elif "id2label" not in changes:
         return None
-    labels = head_labels({**fields, **changes}, name)
+    fields = {**fields, **changes}
+    labels = head_labels(fields, name)
     if labels is None:
         return None
+    if fields.get("problem_type") == "multi_label_classification":
+        check_one_class(name, trains)
     return Head(name, labels, any(not PLACEHOLDER.fullmatch(name) for name in labels.names), trains)
 
 
@@ -62,6 +68,17 @@ def head_labels(config: Mapping[str, Any], model: str) -> Labels | None:
         count = config.get("num_labels", config.get("_num_labels"))
         names = [f"LABEL_{index}" for index in range(count if isinstance(count, int) else 2)]
     return Labels(() if len(names) == 1 else tuple(names))
+
+
+def check_one_class(model: str, trains: bool) -> None:
+    """Say that a model of several classes a text is taken for one of a single class; an error untrained."""
+    what = (
+        f"{model} finds any number of classes in a text (multi_label_classification), and here each has one"
+    )
+    if not trains:
+        right = "model.config.problem_type=single_label_classification takes the likeliest all the same"
+        raise UserError(what, right=right)
+    log.warning("%s; its head is trained for that", what)
 
 
 def is_classifier(architectures: Sequence[str]) -> bool:

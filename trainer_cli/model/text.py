@@ -53,7 +53,7 @@ def sequence_classification(
             "id2label": names,
             "label2id": {name: index for index, name in names.items()},
         }
-    check_head(config or {}, labels)
+    check_head(config or {}, head["problem_type"], labels)
     model: Any = build(
         "AutoModelForSequenceClassification",
         pretrained,
@@ -99,12 +99,14 @@ def causal_lm(
     )
 
 
-def check_head(config: Mapping[str, Any], labels: Labels) -> None:
+def check_head(config: Mapping[str, Any], problem_type: str, labels: Labels) -> None:
     """Raise UserError where the config's own fields ask for another head than the labels do."""
     names = labels.names or ("LABEL_0",)
     given = {str(index): str(name) for index, name in (config.get("id2label") or {}).items()}
     if config.get("num_labels", len(names)) != len(names):
         what = f"model.config.num_labels is {config['num_labels']}"
+    elif config.get("problem_type", problem_type) != problem_type:
+        what = f"model.config.problem_type is {config['problem_type']}"
     elif given and given != {str(index): name for index, name in enumerate(names)}:
         what = f"model.config.id2label names {', '.join(given.values())}"
     else:
