@@ -50,6 +50,11 @@ def test_nothing_at_all_is_a_page_and_a_flag_alone_is_a_run() -> None:
     assert line("--traceback").verb == "run"
     assert line("--help").help and line("-h").help and line("plan --help").help
     assert line("--version").version
+    assert line("help").help and line("version").version and line("help plan").help
+
+
+def test_train_is_a_run() -> None:
+    assert line("train -m +recipe=glue optim.lr=1,2") == line("-m +recipe=glue optim.lr=1,2")
 
 
 @pytest.mark.parametrize(
@@ -57,14 +62,15 @@ def test_nothing_at_all_is_a_page_and_a_flag_alone_is_a_run() -> None:
     [
         ("--hepl", "there is no flag --hepl", "did you mean --help"),
         ("+recipe=glue --multi-run", "there is no flag --multi-run", "did you mean --multirun?"),
-        ("--learning_rate=1", "there is no flag --learning_rate", "trainer-cli --help lists the flags"),
+        ("--learning_rate=1", "there is no flag --learning_rate", "it is written optim.lr=1"),
+        ("--nonsense=1", "there is no flag --nonsense", "trainer-cli --help lists the flags"),
         ("+recipe=glue --config-dir", "--config-dir needs a directory", "--config-dir DIR"),
-        ("pln +recipe=glue", "pln is neither a verb nor an override", "did you mean plan?"),
-        ("glue", "glue is neither a verb nor an override", "+recipe=glue"),
-        ("plan glue", "glue is neither a verb nor an override", "+recipe=glue"),
+        ("pln +recipe=glue", "pln is neither a verb nor KEY=VALUE", "did you mean plan?"),
+        ("glue", "glue is neither a verb nor KEY=VALUE", "+recipe=glue"),
+        ("plan glue", "glue is neither a verb nor KEY=VALUE", "+recipe=glue"),
         ("+recipe=glue --resume", "--resume is a flag of verify", "trainer-cli verify --resume …"),
         ("verify --preflight x", "--preflight is a flag of plan", "trainer-cli plan --preflight …"),
-        ("verify --resume glue", "glue is neither a verb nor an override", "+recipe=glue"),
+        ("verify --resume glue", "glue is neither a verb nor KEY=VALUE", "+recipe=glue"),
         ("report x --sort age", "--sort is a flag of runs", "trainer-cli runs --sort …"),
         ("rerun x --json", "--json is a flag of runs, show, compare, verify, plan", "runs --json …"),
         ("runs --sort", "--sort needs a value", "trainer-cli --help"),
@@ -77,6 +83,46 @@ def test_what_is_none_of_them_is_refused_with_the_nearest(text: str, what: str, 
         line(text)
     (problem,) = caught.value.problems
     assert problem.what == what and right in problem.right
+
+
+def test_all_flags_of_another_tool_come_in_one_report_with_what_they_are_here() -> None:
+    with pytest.raises(UserError) as caught:
+        line("--learning_rate 3e-5 --bf16 --model_name_or_path x/y --num_train_epochs=2 +recipe=glue")
+    assert [(problem.what, problem.right) for problem in caught.value.problems] == [
+        ("there is no flag --learning_rate", "it is written optim.lr=3e-5"),
+        ("there is no flag --bf16", "it is written args.precision=bf16"),
+        ("there is no flag --model_name_or_path", "it is written model.pretrained=x/y"),
+        ("there is no flag --num_train_epochs", "it is written args.num_train_epochs=2"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("words", "problems"),
+    [
+        (["args.seed", "=1"], [("args.seed is neither a verb nor KEY=VALUE", "args.seed=1")]),
+        (["args.seed", "=", "1"], [("args.seed is neither a verb nor KEY=VALUE", "args.seed=VALUE")]),
+        (["args.seed=", "1"], [("args.seed= 1 is two words", "no blanks around =: args.seed=1")]),
+        (["args.seed", "1"], [("args.seed is neither a verb nor KEY=VALUE", "args.seed=1")]),
+        (["args.seed:", "1"], [("args.seed: is neither a verb nor KEY=VALUE", "args.seed=1")]),
+        (["=1"], [("=1 is neither a verb nor KEY=VALUE", "no blanks around =")]),
+        ([""], [("'' is neither a verb nor KEY=VALUE", "KEY=VALUE")]),
+        (
+            ["fit", "optim=sgd", "recipes/t.yaml"],
+            [
+                ("fit is neither a verb nor KEY=VALUE", "trainer-cli train"),
+                ("recipes/t.yaml is neither a verb nor KEY=VALUE", "+recipe=t"),
+            ],
+        ),
+        (["optim=sgd", "train"], [("the verb train stands after an override", "trainer-cli train …")]),
+    ],
+    ids=str,
+)
+def test_each_bare_word_is_told_once(words: list[str], problems: list[tuple[str, str]]) -> None:
+    with pytest.raises(UserError) as caught:
+        parse(words)
+    assert [problem.what for problem in caught.value.problems] == [what for what, _ in problems]
+    for problem, (_, right) in zip(caught.value.problems, problems, strict=True):
+        assert right in problem.right
 
 
 def test_main_answers_with_a_block_and_a_code(capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from traceback import format_exception
 
 from trainer_cli import __version__
-from trainer_cli.config.errors import RunFailed, UserError
+from trainer_cli.config.errors import Problem, RunFailed, UserError
 from trainer_cli.config.printable import say
 from trainer_cli.config.secrets import hide_words, masked
 
@@ -117,24 +117,12 @@ def parse(arguments: Sequence[str]) -> CommandLine:
     line = CommandLine("run")
     rest = list(arguments)
     words: list[str] = []
-    switches = {
-        "-m": "multirun",
-        "--multirun": "multirun",
-        "--json": "json",
-        "--plot": "plot",
-        "--measure": "measure",
-        "--preflight": "preflight",
-        "--resume": "resume",
-        "--traceback": "traceback",
-        "-h": "help",
-        "--help": "help",
-        "--version": "version",
-    }
+    unknown: list[tuple[str, str | None]] = []
     while rest:
         word = rest.pop(0)
-        name, _, value = word.partition("=")
-        if word in switches:
-            setattr(line, switches[word], True)
+        name, equals, value = word.partition("=")
+        if word in SWITCHES:
+            setattr(line, SWITCHES[word], True)
         elif name in ("--config-dir", "-cd"):
             if not value and not rest:
                 raise UserError("--config-dir needs a directory", right="--config-dir DIR")
@@ -144,20 +132,28 @@ def parse(arguments: Sequence[str]) -> CommandLine:
                 raise UserError(f"{name} needs a value", right="trainer-cli --help lists the flags")
             setattr(line, name[2:], value or rest.pop(0))
         elif word.startswith("-"):
-            from trainer_cli.config.nearest import did_you_mean
-
-            hint = did_you_mean(name, [*switches, "--config-dir", "--sort", "--output"])
-            raise UserError(f"there is no flag {name}", right=hint or "trainer-cli --help lists the flags")
+            follows = rest and not rest[0].startswith("-") and "=" not in rest[0] and rest[0] not in VERBS
+            unknown.append((name, value if equals else rest.pop(0) if follows else None))
         else:
             words.append(word)
-    if words and words[0] in VERBS:
-        line.verb = words.pop(0)
+    if unknown:
+        raise UserError.many([unknown_flag(*flag) for flag in unknown])
+    first = words[0] if words else ""
+    if first in ("help", "version"):
+        setattr(line, first, True)
+    elif first in ALIASES or first in VERBS:
+        line.verb = ALIASES.get(first, first)
+        del words[0]
     elif not words and not arguments:
         line.verb = "welcome"
     line.words = words
+    if line.help or line.version:
+        return line
     for flag, verbs in VERBS_OF.items():
         if getattr(line, flag) and line.verb not in verbs:
             right = f"trainer-cli {verbs[0]} --{flag} …"
+            if flag == "resume":
+                right = f"resume=latest goes on where the newest run stopped; {right} tries whether one could"
             raise UserError(f"--{flag} is a flag of {', '.join(verbs)}", right=right)
     if line.verb in ("run", "plan") or line.resume:
         refuse_bare_words(words)
@@ -176,17 +172,58 @@ VERBS_OF = {
 """The verbs that have a flag, where not all do."""
 
 
-def refuse_bare_words(words: Sequence[str]) -> None:
-    """A run takes overrides alone; a bare word is a misspelt verb or a recipe without its key."""
-    for word in words:
-        if "=" not in word and not word.startswith("~"):
-            from trainer_cli.config.nearest import did_you_mean
+SWITCHES = {
+    "-m": "multirun",
+    "--multirun": "multirun",
+    "--json": "json",
+    "--plot": "plot",
+    "--measure": "measure",
+    "--preflight": "preflight",
+    "--resume": "resume",
+    "--traceback": "traceback",
+    "-h": "help",
+    "--help": "help",
+    "--version": "version",
+}
+"""The flags without a value, and the field that each one sets."""
 
-            if word in VERBS:
-                raise UserError(f"the verb {word} stands after an override", right=f"trainer-cli {word} …")
-            other = f"a recipe is chosen by +recipe={word}, a field set by KEY=VALUE"
-            hint = did_you_mean(word, VERBS) or other
-            raise UserError(f"{word} is neither a verb nor an override", right=hint)
+ALIASES = {"train": "run"}
+"""Verbs by another name."""
+
+
+def unknown_flag(name: str, value: str | None) -> Problem:
+    """The problem of a flag that there is not, with what it is here if it is another tool's."""
+    from trainer_cli.config.advice import of_flag
+
+    right = of_flag(name, value, [*SWITCHES, "--config-dir", "--sort", "--output"])
+    return Problem(f"there is no flag {name}", right=right)
+
+
+def refuse_bare_words(words: Sequence[str]) -> None:
+    """A run takes overrides alone; a bare word is a misspelt verb, or a recipe or value without its key."""
+    problems = []
+    before = ""
+    for word, following in zip(words, [*words[1:], ""]):
+        is_bare = ("=" not in word or word.startswith("=")) and not word.startswith("~")
+        if is_bare and not before:
+            problems.append(bare_word(word, following))
+        elif is_bare and before.find("=") == len(before) - 1 > 0:
+            problems.append(
+                Problem(f"{before} {word} is two words", right=f"no blanks around =: {before}{word}")
+            )
+        before = word if is_bare or word.endswith("=") else ""
+    if problems:
+        raise UserError.many(problems)
+
+
+def bare_word(word: str, following: str) -> Problem:
+    """The problem of a word that is neither a verb nor an override, with what was probably meant."""
+    from trainer_cli.config.advice import of_word
+
+    if word in VERBS or word in ALIASES:
+        return Problem(f"the verb {word} stands after an override", right=f"trainer-cli {word} …")
+    said = word if word.strip() else f"'{word}'"
+    return Problem(f"{said} is neither a verb nor KEY=VALUE", right=of_word(word, following, VERBS))
 
 
 def welcome(line: CommandLine, _: Sequence[str]) -> int:

@@ -143,7 +143,7 @@ CASES = [
     Case(
         "unknown flag", ["--multi", "+recipe=glue"], ["there is no flag --multi", "did you mean --multirun"]
     ),
-    Case("bare recipe", ["glue"], ["glue is neither a verb nor an override", "+recipe=glue"]),
+    Case("bare recipe", ["glue"], ["glue is neither a verb nor KEY=VALUE", "+recipe=glue"]),
     Case("unreadable override", ["+recipe=glue", "optim.lr=[1"], ["'optim.lr=[1'", "quotes"]),
     Case("a sweep without -m", ["+recipe=glue", "optim.lr=1,2"], ["optim.lr", "-m optim.lr=1,2 sweeps"]),
     Case("an option's file", ["optim=misspelt"], ["weight_decai", "configs/optim/misspelt.yaml:3", "decay?"]),

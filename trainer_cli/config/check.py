@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from trainer_cli.config import offers, places, schema, targets
+from trainer_cli.config.advice import SHORT, TO_COME
 from trainer_cli.config.errors import Problem
 from trainer_cli.config.hugging_face import HOMES
 from trainer_cli.config.nearest import did_you_mean, nearest, one_edit
@@ -369,7 +370,9 @@ class _Checker:
         hints = [self._leftover(parent, key)]
         if not hints[0]:
             dotted = [] if parent else [other for other in keys(dict(self.config)) if one_edit(name, other)]
-            hints = [self._home(parent, name) or did_you_mean(name, [*siblings, *dotted], prefix)]
+            home, known = self._home(parent, name), [*siblings, *dotted]
+            is_near = any(one_edit(name, other) for other in known)
+            hints = [home, did_you_mean(name, known, prefix) if is_near or not home else ""]
         self.report(key, what, "\n".join(filter(None, hints)))
 
     def _home(self, parent: str, name: str) -> str:
@@ -384,11 +387,15 @@ class _Checker:
         home = HOMES.get(name)
         if home is not None and home.key not in (parent, f"{parent}.{name}"):
             return str(home)
+        if name in TO_COME:
+            return TO_COME[name]
         elsewhere = [
             f"{section}.{name}"
             for section, values in self.config.items()
             if section in schema.ORDER and section != parent and isinstance(values, dict) and name in values
         ]
+        if not elsewhere and not parent and name in SHORT:
+            return f"it is written {SHORT[name]}=VALUE"
         return f"it lives in {' or '.join(elsewhere)}" if elsewhere and name not in SPECIAL else ""
 
     def _leftover(self, parent: str, key: str) -> str:
@@ -462,6 +469,8 @@ def _must_be(key: str, value: Any, kind: Kind) -> str:
     hint = did_you_mean(str(value), words)
     if any(part.name == "bool" for part in parts) and str(value).lower() in _SWITCH:
         hint = f"did you mean {_SWITCH[str(value).lower()]}?"
+    if key == "resume":
+        return "resume=latest goes on with the newest run; auto, a run or a checkpoint are the others"
     if isinstance(value, str | int | float) and any(part.name in ("list", "tuple") for part in parts):
         hint = f"in brackets: {key}=[{plain(value)}]"
     return f"it must be {kind}" + (f"; {hint}" if hint else "")

@@ -7,11 +7,20 @@ from collections.abc import Iterable
 
 
 def nearest(word: str, names: Iterable[str]) -> list[str]:
-    """The names one edit away from `word`, then similar ones: three, or all that are one edit away."""
+    """The names one edit away from `word`, then similar ones: three, or all that are one edit away.
+
+    Where small letters for capitals, or underscores for hyphens, make it a name, it is that one.
+    """
     names = [name for name in dict.fromkeys(names) if name != word]
+    if same := [name for name in names if _plain(name) == _plain(word)]:
+        return same
     close = [name for name in names if one_edit(word, name)]
     similar = difflib.get_close_matches(word, names, n=3, cutoff=0.6)
     return close + [name for name in similar if name not in close][: max(0, 3 - len(close))]
+
+
+def _plain(word: str) -> str:
+    return word.lower().replace("-", "_")
 
 
 def did_you_mean(word: str, names: Iterable[str], prefix: str = "") -> str:

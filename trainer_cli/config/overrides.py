@@ -13,11 +13,11 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from trainer_cli.config import advice
 from trainer_cli.config.errors import Problem, UserError
-from trainer_cli.config.hugging_face import other_name
 from trainer_cli.config.nearest import did_you_mean
 from trainer_cli.config.places import RECIPE, Root, find, is_group, options
-from trainer_cli.config.schema import GROUPS, NAMED
+from trainer_cli.config.schema import GROUPS, NAMED, ORDER
 
 SEARCH_PATH = "hydra.searchpath"
 
@@ -49,16 +49,8 @@ def parse(overrides: Iterable[str]) -> tuple[list[Override], list[Problem]]:
         try:
             parsed += parser.parse_overrides([text])
         except HydraException:
-            problems.append(Problem(f"cannot read the override {text!r}", right=_grammar(text)))
+            problems.append(Problem(f"cannot read the override {text!r}", right=advice.of_override(text)))
     return parsed, problems
-
-
-def _grammar(text: str) -> str:
-    if "=" not in text and not text.startswith("~"):
-        return f"write {text.lstrip('+')}=VALUE to set it, or ~{text.lstrip('+')} to remove it"
-    key, _, value = text.partition("=")
-    quoted = value.replace("'", "\\'")
-    return f"put a value with special characters in quotes, twice for the shell: \"{key}='{quoted}'\""
 
 
 def request(parsed: Sequence[Override], roots: Sequence[Root]) -> tuple[Request, list[Problem]]:
@@ -111,11 +103,15 @@ def _refusal(override: Override, roots: Sequence[Root]) -> Problem | None:
             where(override),
             f"only {SEARCH_PATH} of Hydra's settings is used; args.output_dir and run.name place the runs",
         )
+    if not key:
+        right = "~KEY takes a key away" if override.is_delete() else "KEY=VALUE sets a field"
+        return Problem(f"{line} names no key", where(override), right)
     if override.package is not None:
         return Problem(f"{line}: an option cannot be placed elsewhere with @", where(override))
     if "/" in key and not is_group(key, roots):
-        hint = did_you_mean(key.partition("/")[0], GROUPS)
-        return Problem(f"there is no group {key}", where(override), hint)
+        group = key.partition("/")[0]
+        dotted = f"a field is named with dots: {key.replace('/', '.')}" if group in ORDER else ""
+        return Problem(f"there is no group {key}", where(override), dotted or did_you_mean(group, GROUPS))
     return None
 
 
@@ -137,7 +133,7 @@ def unknown_options(group: str, names: Iterable[str], roots: Sequence[Root], pla
     for name in names:
         if not find(f"{group}/{name}", roots):
             known = options(group, roots)
-            hint = other_name(group, name) or did_you_mean(name, known, prefix=f"{group}=")
+            hint = advice.of_option(group, name, known)
             if len(known) > FEW:
                 listed = f"trainer-cli list {group} has all {len(known)} of them"
             else:
@@ -159,7 +155,8 @@ def _apply(config: DictConfig, override: Override) -> Problem | None:
         prefix = ".".join(above[:end])
         value = _plain(config, prefix)
         if value != "???" and not isinstance(value, dict | None):
-            return Problem(f"there is no {key}: {prefix} is a value, not a mapping", where(override))
+            what = f"there is no {key}: {prefix} is {'a list' if isinstance(value, list) else 'a value'}"
+            return Problem(what, where(override), f"{prefix}=VALUE sets all of it")
     try:
         OmegaConf.update(config, key, override.value(), merge=True, force_add=True)
     except (OmegaConfBaseException, ValueError) as error:
@@ -185,6 +182,9 @@ def _remove(config: DictConfig, override: Override) -> Problem | None:
     expected: Any = override.value()
     value = _plain(node, name)
     if expected not in (None, "") and value != expected:
+        if isinstance(value, dict):
+            right = f"~{override.key_or_group} removes all of it"
+            return Problem(f"{override.key_or_group} is no single value: not removed", where(override), right)
         what = f"{override.key_or_group} is {value}, not {expected}: not removed"
         return Problem(what, where(override))
     del node[name]
