@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from trainer_cli.config.compose import Composition, compose
+from trainer_cli.config.environment import as_written
 from trainer_cli.config.errors import UserError
 from trainer_cli.config.schema import ORDER
 from trainer_cli.config.secrets import Secret
@@ -53,8 +54,9 @@ def print_field(words: Sequence[str], config_dirs: Sequence[str]) -> None:
 def print_all(composition: Composition) -> None:
     """Every field with its value, and where that was set."""
     table = Table("field", "value", "set in", box=None, pad_edge=False)
+    written = as_written(composition.config)
     for section in ORDER:
-        for key, value in leaves(section, composition.config.get(section)):
+        for key, value in leaves(section, written.get(section)):
             sources = composition.sources.get(key)
             table.add_row(key, in_line(value), Text(sources[-1].text if sources else "", style="dim"))
     console().print(table)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 
 from trainer_cli.config.compose import Composition, compose
+from trainer_cli.config.environment import as_written
 from trainer_cli.config.errors import RunFailed, UserError
 from trainer_cli.config.own_code import headline, raised_in
 from trainer_cli.config.printable import say
@@ -92,8 +93,9 @@ def built(composition: Composition, callbacks: bool = True) -> Iterator[Engine]:
 
 def set_by_the_user(composition: Composition) -> Iterator[tuple[str, str, str]]:
     """Each key whose last source is no built-in default, with its value and that source."""
+    written = as_written(composition.config)
     for key, sources in composition.sources.items():
-        value = value_at(composition.config, key)
+        value = value_at(written, key)
         if sources[-1].origin != "option" and not isinstance(value, dict):
             yield key, str(value), sources[-1].text
 

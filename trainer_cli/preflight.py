@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from trainer_cli.config.compose import Composition, dump, load
+from trainer_cli.config.environment import Configuration
 from trainer_cli.config.errors import RunFailed, UserError
 from trainer_cli.config.printable import say
 from trainer_cli.launch import die_with_parent, launch, record_failure, run_alone
@@ -32,7 +33,8 @@ def preflight(composition: Composition, show_traceback: bool) -> int:
 
     Raises UserError where the output's file system cannot be written to.
     """
-    config = {**composition.config, "resume": None, "callbacks": watching(composition.config["callbacks"])}
+    changed = {"resume": None, "callbacks": watching(composition.config["callbacks"])}
+    config = Configuration({**composition.config, **changed}, composition.config.read)
     strategy = config["strategy"]
     sys.stdout.flush()
     give_back_memory()

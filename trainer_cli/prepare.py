@@ -13,6 +13,7 @@ from typing import Any
 from trainer_cli import durable
 from trainer_cli.checkpoint.store import Checkpoints
 from trainer_cli.config.compose import Composition, apply, choices, compose, dump, load, without
+from trainer_cli.config.environment import Configuration
 from trainer_cli.config.errors import DiskFailed, UserError
 from trainer_cli.config.resume import FROM_START, Setup, block, differences, explain, text
 from trainer_cli.runs.code import FILE as DIFF
@@ -29,7 +30,7 @@ class Prepared:
     """
 
     run_dir: Path
-    config: dict[str, Any]
+    config: Configuration
     fresh: bool
     notes: list[str] = field(default_factory=list)
     done: bool = False
@@ -90,7 +91,7 @@ def go_on_with_job(
 
 
 def create(
-    config: dict[str, Any],
+    config: Configuration,
     chosen: Mapping[str, str],
     folders: Sequence[Path],
     argv: Sequence[str],
@@ -215,7 +216,7 @@ def go_on(found: Found, today: Today) -> Prepared:
     return prepared
 
 
-def stored_config(run_dir: Path, folders: Sequence[Path]) -> dict[str, Any]:
+def stored_config(run_dir: Path, folders: Sequence[Path]) -> Configuration:
     """A run's own configuration; raises UserError where its file is missing or damaged."""
     try:
         return load(run_dir / CONFIG, folders=folders)
@@ -234,7 +235,7 @@ def explained(was: Setup, is_now: Setup, found: Found) -> list[str]:
 
 
 def in_place(
-    found: Found, config: dict[str, Any], argv: Sequence[str], fields: Mapping[str, Any], diff: str | None
+    found: Found, config: Configuration, argv: Sequence[str], fields: Mapping[str, Any], diff: str | None
 ) -> Prepared:
     """Go on in the run's own directory; the texts of what that changes are kept.
 
@@ -268,7 +269,7 @@ def in_place(
 
 
 def branch(
-    found: Found, config: dict[str, Any], argv: Sequence[str], fields: Mapping[str, Any], diff: str | None
+    found: Found, config: Configuration, argv: Sequence[str], fields: Mapping[str, Any], diff: str | None
 ) -> Prepared:
     """Go on from an older checkpoint as a run of its own: the newer ones stay what they are."""
     folders = [Path(folder) for folder in fields["project"]]

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import transformers
 
+import trainer_cli.config.places
+from trainer_cli.config import schema
 from trainer_cli.config.compose import compose, dump, load
+from trainer_cli.config.environment import as_written
 from trainer_cli.config.errors import UserError
+from trainer_cli.config.hugging_face import ARGUMENTS
 from trainer_cli.config.instantiate import instantiate
 from trainer_cli.config.resume import differences
-from trainer_cli.config.secrets import VARIABLE, Secret, hide_words, is_secret, masked
+from trainer_cli.config.secrets import VARIABLE, Secret, hide_words, is_secret, is_secret_name, masked
 from trainer_cli.runs.record import identity
 
 TOKEN = "hf_" + "aB3dE5" * 6
@@ -176,8 +182,9 @@ def test_a_variable_that_is_called_a_secret_is_one_wherever_it_is_read(
     words = "+callbacks.up.note='as ${oc.env:MY_TOKEN}'", "+callbacks.up.more=${oc.env:MY_DATA}/x"
     composed = config(*words, f"+{KEY}=null")
     assert composed["callbacks"]["up"]["note"] == "as ${oc.env:MY_TOKEN}"
-    # What else is read from the environment is a value of the run, and known from its file.
+    # A run computes with what else is read from the environment; no file has it.
     assert composed["callbacks"]["up"]["more"] == "/data/x"
+    assert as_written(composed)["callbacks"]["up"]["more"] == "${oc.env:MY_DATA}/x"
     assert given(composed) == (None, "as sesame-open", "/data/x")
 
 
@@ -250,3 +257,151 @@ def test_texts_are_masked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME_PAGE", "example")
     text = f"401 for {TOKEN} or sesame-open; a short example in /home/me/file"
     assert masked(text) == "401 for *** or ***; a short example in /home/me/file"
+
+
+AB, HEX = "aB3dE5gH" * 9, "0123456789abcdef" * 8
+SHAPES = {
+    "Hugging Face": f"hf_{AB[:34]}",
+    "OpenAI": f"sk-{AB[:48]}",
+    "OpenAI, project": f"sk-proj-{AB[:40]}_{AB[:8]}-x",
+    "OpenAI, service": f"sk-svcacct-{AB[:40]}",
+    "Anthropic": f"sk-ant-api03-{AB[:60]}-AA",
+    "OpenRouter": f"sk-or-v1-{HEX[:64]}",
+    "DeepSeek": f"sk-{HEX[:32]}",
+    **{f"GitHub, {kind}": f"gh{kind}_{AB[:36]}" for kind in "pousr"},
+    "GitHub, fine-grained": f"github_pat_{AB[:22]}_{AB[:59]}",
+    "GitLab": f"glpat-{AB[:20]}",
+    "GitLab, runner": f"glrt-{AB[:20]}",
+    **{f"Slack, {kind}": f"xox{kind}-12345678901-{AB[:24]}" for kind in "abeprs"},
+    "Slack, app": f"xapp-1-A0123-456-{HEX[:64]}",
+    "Slack, webhook": f"hooks.slack.com/services/T0/B0/{AB[:24]}",
+    "Discord, webhook": f"discord.com/api/webhooks/123456/{AB[:60]}",
+    "Discord, bot": f"M{AB[:25]}.{AB[:6]}.{AB[:38]}",
+    "Telegram": f"123456789:AA{AB[:33]}",
+    "AWS": "AKIA" + "ABCD" * 4,
+    "AWS, temporary": "ASIA" + "ABCD" * 4,
+    "Google": f"AIza{AB[:35]}",
+    "Google, OAuth": f"ya29.{AB[:60]}",
+    "Google, client": f"GOCSPX-{AB[:28]}",
+    "Stripe": f"sk_live_{AB[:24]}",
+    "Stripe, restricted": f"rk_live_{AB[:24]}",
+    "Stripe, webhook": f"whsec_{AB[:32]}",
+    "Twilio": f"SK{HEX[:32]}",
+    "SendGrid": f"SG.{AB[:22]}.{AB[:43]}",
+    "Mailgun": f"key-{HEX[:32]}",
+    "Mailchimp": f"{HEX[:32]}-us12",
+    "npm": f"npm_{AB[:36]}",
+    "PyPI": f"pypi-AgEIcHlwaS5vcmc{AB[:60]}",
+    "Docker": f"dckr_pat_{AB[:27]}",
+    "DigitalOcean": f"dop_v1_{HEX[:64]}",
+    "Databricks": f"dapi{HEX[:32]}",
+    "Vault": f"hvs.{AB[:24]}",
+    "Linear": f"lin_api_{AB[:40]}",
+    "Notion": f"ntn_{AB[:46]}",
+    "Notion, older": f"secret_{AB[:43]}",
+    "Replicate": f"r8_{AB[:37]}",
+    "Groq": f"gsk_{AB[:52]}",
+    "xAI": f"xai-{AB[:70]}",
+    "Perplexity": f"pplx-{AB[:48]}",
+    "Fireworks": f"fw_{AB[:24]}",
+    "NVIDIA": f"nvapi-{AB[:64]}",
+    "W&B": f"wandb_v1_{AB[:40]}",
+    "Shopify": f"shpat_{HEX[:32]}",
+    "Square": f"sq0atp-{AB[:22]}",
+    "Cloudflare": f"cfut_{AB[:40]}",
+    "New Relic": "NRAK-" + "ABC" * 9,
+    "Grafana": f"glsa_{AB[:32]}_{HEX[:8]}",
+    "Postman": f"PMAK-{HEX[:24]}-{HEX[:34]}",
+    "Figma": f"figd_{AB[:40]}",
+    "Airtable": f"pat{AB[:14]}.{HEX[:64]}",
+    "Atlassian": f"ATATT3{AB[:60]}",
+    "JWT": f"eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIx{AB[:8]}.{AB[:43]}",
+    "Neptune": "eyJhcGlfYWRkcmVzcyI6Imh0dHBz" + AB,
+    "a header": f"Authorization: Bearer {AB[:20]}",
+    "another header": f"authorization: basic {AB[:20]}=",
+    "a URL": "postgresql://me:sesame-open@example.org/db",
+    "a broker": "redis://:sesame-open@example.org:6379/0",
+    "Azure, storage": f"DefaultEndpointsProtocol=https;AccountName=x;AccountKey={AB[:60]}==;EndpointSuffix=y",
+    "Azure, SAS": f"https://x.blob.core.windows.net/y?sv=2022&sig={AB[:40]}%3D",
+    "Azure, bus": f"Endpoint=sb://x/;SharedAccessKeyName=y;SharedAccessKey={AB[:40]}=",
+    "ODBC": "Server=x;Database=y;Uid=me;Pwd=sesame-open;",
+    "a query": "https://example.org/?api_key=sesame-open",
+    "AWS, presigned": f"https://x.s3.amazonaws.com/y?X-Amz-Signature={HEX[:64]}",
+    "AWS, a file": f"aws_secret_access_key = {AB[:40]}",
+    "a private key": f"-----BEGIN OPENSSH PRIVATE KEY-----\n{AB}\n-----END OPENSSH PRIVATE KEY-----",
+    "a service account": '{"type": "service_account", "key": "-----BEGIN PRIVATE KEY-----\\nMII'
+    f'{AB}\\n-----END PRIVATE KEY-----"}}',
+}
+
+
+@pytest.mark.parametrize("of", SHAPES)
+def test_a_token_is_known_by_its_looks(of: str) -> None:
+    text = SHAPES[of]
+    assert is_secret("note", text)
+    said = masked(f"it said: {text} (401)")
+    assert AB[:9] not in said and HEX[:9] not in said and "sesame" not in said
+    assert said.startswith("it said: ") and said.endswith("(401)")
+    (hidden,) = (
+        hide_words([f"+callbacks.up.note='{text}'"]) if "'" not in text and "\n" not in text else ("",)
+    )
+    assert AB[:9] not in hidden and HEX[:9] not in hidden and "sesame" not in hidden
+
+
+NAMES = """
+    SLACK_WEBHOOK WEBHOOK_URL slack_webhook_url COOKIE cookies SESSION session_id PASSPHRASE
+    PGPASSWORD MYSQL_PWD db_passwd DATABASE_DSN SENTRY_DSN connection_string
+    AZURE_STORAGE_CONNECTION_STRING PRIVATE_KEY SSH_PRIVATE_KEY AWS_SECRET_ACCESS_KEY
+    AWS_ACCESS_KEY_ID AWS_SESSION_TOKEN AZURE_STORAGE_KEY AZURE_STORAGE_SAS_TOKEN sas GITHUB_PAT
+    GH_TOKEN HF_TOKEN HUGGING_FACE_HUB_TOKEN jwt bearer BASIC_AUTH proxy_auth signature
+    GOOGLE_APPLICATION_CREDENTIALS WANDB_API_KEY COMET_API_KEY NEPTUNE_API_TOKEN
+    CLEARML_API_SECRET_KEY OPENAI_API_KEY DOCKER_PASSWORD NPM_TOKEN TWINE_PASSWORD client_secret
+    refresh_token bot_token accessToken authToken signing_key encryption_key license_key otp pin
+    authorization
+"""
+
+
+@pytest.mark.parametrize("name", NAMES.split())
+def test_a_secret_is_known_by_its_name(name: str) -> None:
+    assert is_secret_name(name) and is_secret(name, "x")
+
+
+SECTIONS = (*schema.TYPED.values(), *schema.STRATEGIES.values())
+FIELDS = [*schema.ORDER, *(name for section in SECTIONS for name in schema.kinds(section))]
+
+
+def test_no_field_of_a_configuration_is_taken_for_one() -> None:
+    """What is found in the places where such fields come from, less what is one or holds its marks `<…>`."""
+    root = Path(transformers.__file__).parent
+    files = [*root.glob("models/*/configuration_*.py"), root / "training_args.py"]
+    names = {name for file in files for name in re.findall(r"(?m)^    (\w+)\s*:", file.read_text())}
+    names |= set(FIELDS) | set(ARGUMENTS)
+    mine = Path(trainer_cli.config.places.builtin().configs)
+    texts = "".join(file.read_text() for file in mine.rglob("*.yaml"))
+    names |= set(re.findall(r"(?m)^\s*(\w+):", texts))
+    assert len(names) > 1000 and {"num_key_value_heads", "pad_token_id"} <= names
+    assert {name for name in names if is_secret_name(name)} <= {"hub_token", "push_to_hub_token"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "3f786850e387550fdaac6db6f7b2f0c6f7b2f0c6",  # a commit
+        HEX[:64],  # a fingerprint
+        "20261201-020000-abcd",
+        "lr-and-seeds_0123456789ab",
+        "facebook/opt-125m",
+        "meta-llama/Llama-3.2-1B",
+        "https://huggingface.co/datasets/x/resolve/main/a.jsonl?download=true",
+        "s3://bucket/key/file.parquet",
+        "trainer_cli.loss.ModelLoss",
+        "/data/secret_projects/rows.jsonl",
+        "token_type_ids",
+        "pad_token",
+        "sk-learn-like-estimators-in-a-row",
+        "api_key=os.environ['X']",
+        "password=getpass.getpass()",
+        "key-value-pairs-of-the-attention-layer",
+    ],
+)
+def test_what_looks_like_none(text: str) -> None:
+    assert not is_secret("note", text) and masked(text) == text

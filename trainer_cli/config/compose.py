@@ -16,6 +16,7 @@ from trainer_cli import durable
 from trainer_cli.config import overrides as command_line
 from trainer_cli.config import places, recipes
 from trainer_cli.config.check import check
+from trainer_cli.config.environment import Configuration, as_written, reads
 from trainer_cli.config.errors import Problem, UserError
 from trainer_cli.config.layers import default_options, layers
 from trainer_cli.config.places import RECIPE, Root
@@ -33,7 +34,7 @@ class Composition:
     project folders whose modules a `_target_` may name, to be put in front of sys.path before it is imported.
     """
 
-    config: dict[str, Any]
+    config: Configuration
     choices: dict[str, str]
     sources: dict[str, list[Source]]
     overrides: list[str]
@@ -63,10 +64,11 @@ def compose(
     composed = layers(request if sound else replace(request, recipes=()), roots)
     problems += command_line.apply(composed.config, request.values)
     composed.sources.add_overrides(request.values)
-    config = _plain(composed.config, composed.sources, problems)
+    values, read = _plain(composed.config, composed.sources, problems)
     swapped = swaps(request, used, default_options())
     folders = project_folders(roots)
-    config, found = check(config, composed.sources, folders=folders, swaps=swapped, skip=skip)
+    checked, found = check(values, composed.sources, folders=folders, swaps=swapped, skip=skip)
+    config = Configuration.of(checked, read)
     problems += found
     if problems and (strict or not sound):
         raise UserError.many(problems)
@@ -127,7 +129,7 @@ def choices(overrides: Sequence[str], *, config_dirs: Sequence[str | Path] = ())
     return {RECIPE: ",".join(request.recipes), **named} if request.recipes else named
 
 
-def load(path: Path, *, folders: Sequence[Path] = ()) -> dict[str, Any]:
+def load(path: Path, *, folders: Sequence[Path] = ()) -> Configuration:
     """The configuration of a run's config.yaml, checked as a composed one is.
 
     Fields of `args`, the strategy, `checkpoint` or `sweep` that it lacks, being older, have their defaults.
@@ -135,7 +137,7 @@ def load(path: Path, *, folders: Sequence[Path] = ()) -> dict[str, Any]:
     document = places.read(path)
     sources = Sources()
     sources.add_document(document, "", "option")
-    values = _plain(OmegaConf.create(document.values), sources, [])
+    values, read = _plain(OmegaConf.create(document.values), sources, [])
     strategy = values.get("strategy")
     name = strategy.get("name") if isinstance(strategy, dict) else None
     for section, option in {"args": "default", "strategy": name, "checkpoint": "default"}.items():
@@ -149,7 +151,7 @@ def load(path: Path, *, folders: Sequence[Path] = ()) -> dict[str, Any]:
     config, problems = check(values, sources, folders=folders)
     if problems:
         raise UserError.many(problems)
-    return config
+    return Configuration.of(config, read)
 
 
 def apply(
@@ -160,7 +162,7 @@ def apply(
     made_of: Sequence[str] = (),
     config_dirs: Sequence[str | Path] = (),
     afresh: bool = False,
-) -> dict[str, Any]:
+) -> Configuration:
     """A run's configuration with today's values on top, checked.
 
     `chosen` are the choices and `made_of` the overrides that the run was composed of. A group for which
@@ -173,7 +175,7 @@ def apply(
     problems += refused
     if request.recipes and ",".join(request.recipes) != chosen.get(RECIPE, ""):
         problems.append(_other(RECIPE, request.recipes, chosen, "a run keeps its recipe: leave it out"))
-    node = OmegaConf.create(escaped(dict(config)))
+    node = OmegaConf.create(escaped(as_written(config)))
     others = [group for group, names in request.choices.items() if ",".join(names) != chosen.get(group, "")]
     if others and not problems:
         chosen_now = [override for override in parsed if override.key_or_group in others]
@@ -190,10 +192,11 @@ def apply(
             problems.append(_other(group, request.choices[group], chosen, right))
     sources = Sources()
     sources.add_overrides(request.values)
-    result, found = check(_plain(node, sources, problems), sources, folders=project_folders(roots))
+    values, read = _plain(node, sources, problems)
+    result, found = check(values, sources, folders=project_folders(roots))
     if problems or found:
         raise UserError.many([*problems, *found])
-    return result
+    return Configuration.of(result, read)
 
 
 ALLOWED = {"model": "model", "data": "data", "optim": "optimizer"}
@@ -227,8 +230,12 @@ def _anew(overrides: Sequence[str], config_dirs: Sequence[str | Path]) -> DictCo
 
 
 def dump(config: Mapping[str, Any], path: Path, header: str) -> None:
-    """Write a configuration as YAML below a header of comment lines, its keys in the order of the groups."""
-    ordered = {key: config[key] for key in sorted(config, key=_rank)}
+    """Write a configuration as YAML below a header of comment lines, its keys in the order of the groups.
+
+    What was read from the environment is a reference to it.
+    """
+    written = as_written(config)
+    ordered = {key: written[key] for key in sorted(written, key=_rank)}
     comments = "".join(f"# {line}".rstrip() + "\n" for line in header.splitlines())
     durable.write(path, comments + OmegaConf.to_yaml(OmegaConf.create(escaped(ordered))))
 
@@ -267,18 +274,23 @@ def _search_path(
     return rest, places.roots(folders)
 
 
-def _plain(config: DictConfig, sources: Sources, problems: list[Problem]) -> dict[str, Any]:
-    """The configuration as plain values; raises UserError where an interpolation leads nowhere.
+def _plain(
+    config: DictConfig, sources: Sources, problems: list[Problem]
+) -> tuple[dict[str, Any], dict[tuple[Any, ...], str]]:
+    """The configuration as plain values, and the texts of those that are read from the environment.
 
-    A secret stays a reference to it.
+    A secret stays a reference to it. Raises UserError where an interpolation leads nowhere.
     """
     broken = list(_broken(config, "", sources))
     if broken:
         raise UserError.many([*problems, *broken])
     plain, written = (OmegaConf.to_container(config, resolve=resolve) for resolve in (True, False))
     assert isinstance(plain, dict) and isinstance(written, dict)
+    read = reads(config, written)
     parts = {str(key): value for key, value in plain.items() if key not in TYPED}
-    return {str(key): value for key, value in plain.items()} | hidden(parts, written)
+    variables = {".".join(map(str, path)): names for path, (_, names) in read.items()}
+    values = {str(key): value for key, value in plain.items()} | hidden(parts, written, variables)
+    return values, {path: text for path, (text, _) in read.items()}
 
 
 def _broken(node: DictConfig | ListConfig, prefix: str, sources: Sources) -> Iterator[Problem]:
@@ -293,6 +305,9 @@ def _broken(node: DictConfig | ListConfig, prefix: str, sources: Sources) -> Ite
             what, right = f"{key} refers to what is not there", str(error).splitlines()[0]
             if forgotten := missing(key, right):
                 what, right = f"{key} is a secret, and no file has it", forgotten
+            elif variable := re.search(r"Environment variable '(\w+)' not found", right):
+                what = f"{key} is read from the environment variable {variable[1]}, which is not set"
+                right = f"export {variable[1]}=…; or ${{oc.env:{variable[1]},DEFAULT}} in the configuration"
             yield Problem(what, sources.where(key), right)
         else:
             if isinstance(value, DictConfig | ListConfig) and not OmegaConf.is_interpolation(node, name):

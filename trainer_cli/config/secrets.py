@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from trainer_cli.config.errors import UserError
@@ -20,34 +20,70 @@ VARIABLE = "TRAINER_CLI_SECRET_"
 MASK = "***"
 """What stands in a text for a secret of which nothing more is known."""
 
-WORDS = r"password|passwd|passphrase|secret|credential|api_?key|access_?key|private_?key"
-NAME = re.compile(rf"{WORDS}|(?<!\w)token$|_token$|(auth|access|hub|hf)token$")
-PLAIN_NAME = re.compile(rf"({WORDS})s?$")
-"""Names whose value is a secret even where it looks like a number."""
+WORDS = (
+    r"password|passwd|passphrase|pass_?code|secret|credential|webhook|cookie|session_?id|connection_?string"
+    r"|(api|access|private|account|storage|encryption|signing|ssh|license|service|shared|deploy|master)_?key"
+    r"|authorization|private_?pem"
+)
+NAME = re.compile(
+    rf"{WORDS}|(?<!\w)token$|_token$|(access|api|auth|bearer|hf|hub|refresh|session)token$"
+    r"|(?<![a-z])(auth|bearer|dsn|jwt|otp|pat|pin|pwd|sas|session|signature)$"
+)
+PLAIN_NAME = re.compile(rf"({WORDS}|(?<![a-z])(pwd|pin|otp))s?$")
+"""Names whose value is a secret even where it is a number."""
 
 OF_TEXT = re.compile(
-    r"(?<![a-z])(additional|assistant|audio|begin|bos|bot|cls|decoder|end|eod|eos|fill|first|forced|image|last"
-    r"|mask|middle|modality|new|newline|next|pad|padding|prefix|sep|space|special|start|stop|suffix|system|tool"
-    r"|unk|user|video|vision|word)(_start|_end|_label|_bos|_eos)?_token$"
+    r"(?<![a-z])(additional|assistant|audio|begin|blank|bos|break|cls|code|decoder|delimiter|end|eod"
+    r"|eos|fake|fill|first|forced|global|image|img|lang|language|last|line|mask|middle|modality"
+    r"|new|newline|next|pad|padding|patch|per|phone|placeholder|prefix|python|query|question"
+    r"|separator|sep|space|special|speech|split|start|stop|suffix|system|thumbnail|tile|to|tool"
+    r"|unk|utterance|video|vision|word"
+    r"|bo[a-su-z]|eo[a-z])(_start|_end|_label|_bos|_eos)?_token$"
 )
 """Tokens that a tokenizer has, which are nobody's secret."""
 
 SHAPE = re.compile(
     r"(?<![A-Za-z0-9])("
-    r"hf_[A-Za-z0-9]{20,}"
-    r"|sk-(?=[\w-]*[0-9])(?=[\w-]*[A-Z])[\w-]{20,}"
+    r"(hf|api_org)_[A-Za-z0-9]{20,}"  # Hugging Face
+    r"|sk-(?=[\w-]*[0-9])(?=[\w-]*[A-Za-z])(?![a-z-]*$)(?:(?:proj|ant|or|lf|svcacct|admin)-[\w-]{16,}"
+    r"|(?=[\w-]*[A-Z])[\w-]{20,}|[0-9a-f]{32,})"  # OpenAI, Anthropic, OpenRouter, Langfuse
     r"|gh[pousr]_[A-Za-z0-9]{20,}|github_pat_[A-Za-z0-9_]{20,}"
-    r"|glpat-[A-Za-z0-9_-]{16,}"
-    r"|(AKIA|ASIA)[A-Z0-9]{16}"
-    r"|AIza[A-Za-z0-9_-]{30,}"
-    r"|xox[abprs]-[A-Za-z0-9-]{10,}"
-    r"|(?<=Bearer )[A-Za-z0-9._~+/-]{16,}=*"
+    r"|gl(pat|dt|rt|cbt|ptt|ft|agent|oas|soat)-[A-Za-z0-9_-]{16,}"  # GitLab
+    r"|(AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{16}"  # AWS
+    r"|AIza[A-Za-z0-9_-]{30,}|ya29\.[A-Za-z0-9_-]{20,}|GOCSPX-[A-Za-z0-9_-]{20,}"  # Google
+    r"|xox[a-z]-[A-Za-z0-9-]{10,}|xapp-[A-Za-z0-9-]{20,}"
+    r"|hooks\.slack\.com/(services|workflows|triggers)/[\w/-]+"
+    r"|(?:ptb\.|canary\.)?discord(app)?\.com/api/webhooks/[\w/-]+|\w+\.webhook\.office\.com/[\w/@-]+"
+    r"|[MNO][A-Za-z0-9_-]{23,}\.[A-Za-z0-9_-]{6}\.[A-Za-z0-9_-]{27,}"  # Discord
+    r"|\d{8,10}:AA[A-Za-z0-9_-]{30,}"  # Telegram
+    r"|[sr]k_(live|test)_[A-Za-z0-9]{16,}|whsec_[A-Za-z0-9+/=]{20,}"  # Stripe
+    r"|(SK|AC)[0-9a-f]{32}(?![0-9a-f])"  # Twilio
+    r"|SG\.[A-Za-z0-9_-]{16,}\.[A-Za-z0-9_-]{16,}"  # SendGrid
+    r"|key-[0-9a-f]{32}|[0-9a-f]{32}-us\d{1,2}(?!\w)"  # Mailgun, Mailchimp
+    r"|npm_[A-Za-z0-9]{30,}|pypi-[A-Za-z0-9_-]{30,}|rubygems_[0-9a-f]{40,}|dckr_(pat|oat)_[A-Za-z0-9_-]{20,}"
+    r"|do[opr]_v1_[0-9a-f]{40,}|dapi[0-9a-f]{32}(-\d)?"  # DigitalOcean, Databricks
+    r"|hv[sbr]\.[A-Za-z0-9_-]{20,}|s\.(?=[A-Za-z]*[0-9])[A-Za-z0-9]{24}(?!\w)"  # Vault
+    r"|lin_(api|oauth)_[A-Za-z0-9]{30,}|secret_[A-Za-z0-9]{40,}|ntn_[A-Za-z0-9]{30,}"  # Linear, Notion
+    r"|r8_[A-Za-z0-9]{30,}|gsk_[A-Za-z0-9]{30,}|xai-[A-Za-z0-9]{30,}|pplx-[A-Za-z0-9]{30,}"
+    r"|fw_(?=[A-Za-z]*[0-9])[A-Za-z0-9]{20,}|nvapi-[A-Za-z0-9_-]{30,}|wandb_v1_[A-Za-z0-9_-]{20,}|tgp_v1_[A-Za-z0-9_-]{20,}"
+    r"|shp(at|ca|pa|ss)_[0-9a-fA-F]{32}|sq0(atp|csp|idp)-[A-Za-z0-9_-]{20,}|EAA[A-Za-z0-9]{60,}"
+    r"|(cfut|cfat|cfk)_[A-Za-z0-9_-]{30,}|v1\.0-[0-9a-f]{24}-[0-9a-f]{100,}"  # Cloudflare
+    r"|NRAK-[A-Z0-9]{27}|glsa_[A-Za-z0-9]{32}_[0-9a-f]{8}|sntrys_[A-Za-z0-9_=+/-]{20,}|PMAK-[0-9a-f-]{40,}"
+    r"|figd_[A-Za-z0-9_-]{30,}|pat[A-Za-z0-9]{14}\.[0-9a-f]{60,}|ATATT3[A-Za-z0-9_=-]{50,}|pul-[0-9a-f]{40}"
+    r"|AGE-SECRET-KEY-1[A-Z0-9]{50,}|tskey-[a-z]+-[A-Za-z0-9-]{20,}|dp\.(pt|st|ct)\.[A-Za-z0-9._-]{40,}"
+    r"|eyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*|eyJ[A-Za-z0-9+/_-]{60,}=*"  # JWT, Neptune
+    r"|(?i:(?<=bearer )|(?<=basic ))[A-Za-z0-9._~+/-]{16,}=*"
     r"|(?<=://)[^\s/:@]*:[^\s/@]+(?=@)"
+    r"|(?i:(?<=[?&;]sig=)|(?<=accountkey=)|(?<=sharedaccesskey=)|(?<=x-amz-signature=)|(?<=[?&;]pwd=)"
+    r"|(?<=[?&;]password=)|(?<=[?&]token=)|(?<=[?&]key=)|(?<=[?&]api_key=)|(?<=[?&]apikey=)|(?<=[?&]access_token=))"
+    r"[^\s;&\"'$*{]{6,}"
+    r"|(?i:(?<=aws_secret_access_key=)|(?<=aws_secret_access_key = ))[A-Za-z0-9/+]{40}"
+    r"|-----BEGIN [A-Z ]*PRIVATE KEY( BLOCK)?-----[\s\S]*?(-----END [A-Z ]*PRIVATE KEY( BLOCK)?-----|\Z)"
     r")"
 )
-"""Tokens known by their looks: of Hugging Face, OpenAI, GitHub, GitLab, AWS, Google, Slack; a URL's."""
+"""Tokens known by their looks; a URL's login, a connection string's key, a private key."""
 
-HINT = re.compile(rf"{SHAPE.pattern}|(?i:{WORDS}|token)")
+HINT = re.compile(rf"{SHAPE.pattern}|(?i:{WORDS}|token|pwd|dsn|jwt|auth)")
 """What a text has that may hold a secret in a mapping or list."""
 
 FROM_ENVIRONMENT = re.compile(r"\$\{oc\.env:\s*(\w+)")
@@ -78,14 +114,18 @@ def is_secret(name: str, value: Any) -> bool:
     return bool(SHAPE.search(value)) or (is_secret_name(name) and not is_marked)
 
 
-def hidden(config: dict[str, Any], written: Mapping[Any, Any]) -> dict[str, Any]:
+def hidden(
+    config: dict[str, Any], written: Mapping[Any, Any], variables: Mapping[str, Sequence[str]]
+) -> dict[str, Any]:
     """A resolved configuration with references in the place of secrets, and of all text that contains one.
 
     `written` is the configuration with its interpolations: text that reads the environment alone stays.
+    `variables` are those that a key's value was read from.
     """
     items = list(leaves(config))
     raw = {key: value for key, _, value in leaves(written) if isinstance(value, str)}
-    found = {key: str(value) for key, name, value in items if is_secret(name, value) or _reads(raw.get(key))}
+    given = {key for key, names in variables.items() if any(map(is_secret_name, names))}
+    found = {key: str(value) for key, name, value in items if key in given or is_secret(name, value)}
     values = [value for value in found.values() if len(value) >= SHORTEST]
     texts = {key: value for key, name, value in items if isinstance(value, str) and name != "_target_"}
     found |= {key: text for key, text in texts.items() if any(value in text for value in values)}
@@ -111,11 +151,6 @@ def leaves(node: Any, key: str = "", name: str = "") -> Iterator[tuple[str, str,
             yield from leaves(value, f"{key}.{index}", name)
     else:
         yield key, name, node
-
-
-def _reads(written: str | None) -> bool:
-    """Whether a text with interpolations reads a variable that is called a secret."""
-    return any(map(is_secret_name, FROM_ENVIRONMENT.findall(written or "")))
 
 
 def _replaced(node: Any, key: str, references: Mapping[str, str]) -> Any:
@@ -232,17 +267,32 @@ def _read(word: str, text: str) -> Any:
     return None
 
 
+_REFERRED: set[str] = set()
+"""The environment variables that a configuration has read."""
+
+
+def refer_to(variable: str) -> None:
+    """Have a variable's value stand in no text, as a configuration reads it."""
+    _REFERRED.add(variable)
+
+
 def masked(text: str) -> str:
-    """The text without what looks like a secret, and without the value of any variable that is called one."""
-    for value in sorted(_known(), key=len, reverse=True):
-        text = text.replace(value, MASK)
+    """The text without what looks like a secret, and without the value of any variable that is called one.
+
+    What the configuration reads from another variable is named instead.
+    """
+    for value, mask in sorted(_known().items(), key=lambda item: len(item[0]), reverse=True):
+        text = text.replace(value, mask)
     return SHAPE.sub(MASK, text)
 
 
-def _known() -> Iterable[str]:
-    """Secrets of the environment; a path is none."""
-    return {
-        value
-        for name, value in os.environ.items()
-        if len(value) >= SHORTEST and is_secret_name(name) and (name.startswith(VARIABLE) or value[0] != "/")
-    }
+def _known() -> dict[str, str]:
+    """Texts of the environment that are not to be said, and what is said instead; a path is said."""
+    found = {}
+    for name, value in os.environ.items():
+        is_secret = is_secret_name(name)
+        if len(value) < SHORTEST or not (is_secret or name in _REFERRED):
+            continue
+        if name.startswith(VARIABLE) or value[0] not in "/~.":
+            found[value] = MASK if is_secret else f"${{oc.env:{name}}}"
+    return found

@@ -10,6 +10,7 @@ from typing import Any
 from trainer_cli.config import places, schema
 from trainer_cli.config.check import SPECIAL, TARGET, unknown_key
 from trainer_cli.config.compose import Composition
+from trainer_cli.config.environment import as_written
 from trainer_cli.config.errors import UserError
 from trainer_cli.config.nearest import did_you_mean
 from trainer_cli.config.places import RECIPE
@@ -70,7 +71,7 @@ def _option(group: str, name: str, roots: Sequence[places.Root]) -> Option:
 def show(key: str, composition: Composition) -> Shown:
     """All that is known of a key; raises UserError, with the nearest names, where there is no such key."""
     sources = tuple(composition.sources.get(key, ()))
-    node: Any = composition.config
+    node: Any = as_written(composition.config)
     described = ("", "")
     parts = key.split(".")
     for depth, part in enumerate(parts):

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from trainer_cli.config.compose import Axes, Composition, axes, compose
+from trainer_cli.config.environment import as_written
 from trainer_cli.config.errors import UserError
 from trainer_cli.config.overrides import where
 from trainer_cli.config.places import is_group
@@ -124,8 +125,9 @@ class Jobs:
             if change is not None:
                 change(composition.config)
             config = composition.config
+            written = as_written(config)
             typed = dict(typed_values(composition.overrides, keys))
-            values = {key: typed[key] if key in groups else value_at(config, key) for key in typed}
+            values = {key: typed[key] if key in groups else value_at(written, key) for key in typed}
             job_id = identity(config)
             number = numbers[job_id].number if job_id in numbers else len(numbers) + 1
             if job_id in known:
