@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from trainer_cli.config.errors import UserError
-from trainer_cli.data.files import Table, local_path, read_table
+from trainer_cli.data.files import Table, local_path, named_files, read_table
 
 
 def write(path: Path, text: str) -> str:
@@ -114,3 +114,18 @@ def test_a_missing_column_names_those_that_exist() -> None:
     block = caught.value.block()
     assert "train.csv has no column 'sentense' (data.text_column)" in block
     assert "its columns: sentence, label" in block and "did you mean sentence?" in block
+
+
+def test_a_pattern_stands_for_the_files_that_match(tmp_path: Path) -> None:
+    for name in ("b.csv", "a.csv", "c.txt", "[d].csv"):
+        (tmp_path / name).write_text("text\nx")
+    (tmp_path / "e.csv").mkdir()
+    place = f"{tmp_path}/"
+    assert named_files(f"{place}*.csv", "k") == [place + name for name in ("[d].csv", "a.csv", "b.csv")]
+    assert named_files([f"{place}c.txt", f"{place}[d].csv"], "k") == [f"{place}c.txt", f"{place}[d].csv"]
+    assert named_files(None, "k") == named_files([], "k") == []
+    with pytest.raises(UserError, match=r"data.train_file: no file matches .*\*.tsv"):
+        named_files(f"{place}*.tsv", "data.train_file")
+    with pytest.raises(UserError) as caught:
+        local_path(place, "data.train_file")
+    assert f"'data.train_file={place}*' is every file in it" in caught.value.block()

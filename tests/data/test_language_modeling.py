@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 from pathlib import Path
 from typing import Any
 
@@ -113,3 +115,80 @@ def test_a_file_without_text_or_in_another_encoding(tmp_path: Path) -> None:
         data(train_file=[str(tmp_path / "empty.txt"), str(tmp_path / "latin.txt")])
     report = caught.value.block()
     assert "empty.txt is empty" in report and "latin.txt:2: byte 0xe9 is not UTF-8" in report
+
+
+TEXTS = ["Étude no. 1", "and another,\nin two lines"]
+
+
+def write_table(path: Path) -> None:
+    rows = [{"id": index, "body": text, "other": "not this"} for index, text in enumerate(TEXTS)]
+    if path.name.startswith("rows.parquet"):
+        import pyarrow
+        from pyarrow.parquet import write_table
+
+        write_table(pyarrow.Table.from_pylist(rows), path)
+        return
+    if path.name.startswith("rows.csv"):
+        lines = ["id,body,other", *(f'{row["id"]},"{row["body"]}",not this' for row in rows)]
+    else:
+        lines = [json.dumps(row) for row in rows]
+    written = "\n".join(lines).encode("utf-8-sig" if path.name == "rows.jsonl" else "utf-8")
+    path.write_bytes(gzip.compress(written) if path.suffix == ".gz" else written)
+
+
+@pytest.mark.parametrize(
+    "name", ["rows.jsonl", "rows.json", "rows.csv", "rows.parquet", "rows.jsonl.gz", "rows.csv.gz"]
+)
+def test_a_row_of_a_table_is_a_document_and_its_text_is_its_column(tmp_path: Path, name: str) -> None:
+    write_table(tmp_path / name)
+    source = data(train_file=str(tmp_path / name), text_column="body", eval_share=0.0, max_length=6)
+    rows = blocks(source.load(["train"]).train)
+    tokens = [token for row in rows for token in row]
+    assert source.tokenizer.decode(tokens) == "".join(f"{text}<eos>" for text in TEXTS)
+    assert "(2 documents, 36 characters)" in source.description
+    files = [tmp_path / f"{index}.txt" for index in range(2)]
+    for file, text in zip(files, TEXTS, strict=True):
+        file.write_text(text, encoding="utf-8")
+    as_files = data(train_file=[str(file) for file in files], eval_share=0.0, max_length=6).load(["train"])
+    assert blocks(as_files.train) == rows
+
+
+def test_a_file_that_is_named_twice_counts_twice(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("abc")
+    (tmp_path / "b.txt").write_text("de")
+    one, pattern = str(tmp_path / "a.txt"), str(tmp_path / "*.txt")
+
+    def text(**fields: Any) -> str:
+        source = data(eval_share=0.0, **fields)
+        rows = blocks(source.load(["train"]).train)
+        return str(source.tokenizer.decode([token for row in rows for token in row]))
+
+    assert text(train_file=[one, one]) == "abc<eos>abc<eos>"
+    assert text(train_file=pattern) == "abc<eos>de<eos>"
+    assert text(train_file=[one, pattern]) == "abc<eos>abc<eos>de<eos>"
+
+
+def test_rows_without_text_are_left_out_and_told(tmp_path: Path, caplog) -> None:
+    caplog.set_level("INFO")
+    (tmp_path / "a.jsonl").write_text('{"text": "ab"}\n{"text": " "}\n{"text": "c"}\n')
+    source = data(train_file=str(tmp_path / "a.jsonl"), eval_share=0.0, max_length=8)
+    assert source.load(["train"]).train.lengths == [5]
+    assert "a.jsonl: 1 rows without text are left out" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("name", "written", "message"),
+    [
+        ("a.jsonl", b'{"body": "ab"}', "has no column 'text'"),
+        ("a.jsonl", b'{"text": null}', "a.jsonl:1: column 'text' .data.text_column. holds nothing"),
+        ("a.jsonl", b'{"text": ""}', "column 'text' .data.text_column. is empty in every row"),
+        ("a.jsonl", b"", "a.jsonl holds no rows"),
+        ("a.txt.gz", b"no such thing", "a.txt.gz cannot be unpacked"),
+        ("a.txt.gz", gzip.compress(b"text" * 99)[:20], "a.txt.gz cannot be unpacked"),
+        ("a.txt.xz", b"\xfd7zXZ", "a.txt.xz is packed"),
+    ],
+)
+def test_files_that_hold_no_text_are_named(tmp_path: Path, name: str, written: bytes, message: str) -> None:
+    (tmp_path / name).write_bytes(written)
+    with pytest.raises(UserError, match=message):
+        data(train_file=str(tmp_path / name))

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import csv
+import glob
+import gzip
 import json
 import sys
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +18,7 @@ from trainer_cli.config.nearest import did_you_mean
 from trainer_cli.hub.repository import dataset_file
 
 ENDINGS = (".csv", ".tsv", ".jsonl", ".json", ".parquet")
+PACKED = (".zip", ".tar", ".tgz", ".bz2", ".xz", ".zst", ".7z")
 JSON_LINES = 'one object a line: {"text": "…", "label": "…"}'
 
 
@@ -44,9 +48,32 @@ class Table:
         )
 
 
+def named_files(files: str | Sequence[str] | None, key: str) -> list[str]:
+    """The files that a value names, each as often as it stands there; a pattern stands for those it matches.
+
+    Raises UserError for a pattern without a match.
+    """
+    found = []
+    for name in [files] if isinstance(files, str) else files or []:
+        if not glob.has_magic(name) or name.startswith("hf://") or Path(name).expanduser().exists():
+            found.append(name)
+            continue
+        paths = glob.glob(str(Path(name).expanduser()), recursive=True)
+        matches = sorted(path for path in paths if Path(path).is_file())
+        if not matches:
+            raise UserError(f"{key}: no file matches {name}", right=f"paths start at {Path.cwd()}")
+        found += matches
+    return found
+
+
+def ending_of(file: str) -> str:
+    """The ending by which a file's format is known, that of .gz aside."""
+    return Path(file.lower().removesuffix(".gz")).suffix
+
+
 def read_table(file: str, key: str) -> Table:
     """The rows of a file, by its ending; `hf://datasets/ORG/NAME/PATH` is fetched from the hub."""
-    ending = Path(file).suffix.lower()
+    ending = ending_of(file)
     if ending not in ENDINGS:
         raise UserError(f"{key}: {file} is of no known format", right=f"known endings: {' '.join(ENDINGS)}")
     path = local_path(file, key)
@@ -69,16 +96,28 @@ def local_path(file: str, key: str) -> Path:
     if path.is_file():
         return path
     if path.is_dir():
-        raise UserError(f"{key}: {file} is a directory, and a file is needed")
+        raise UserError(
+            f"{key}: {file} is a directory, and a file is needed",
+            right=f"'{key}={file.rstrip('/')}/*' is every file in it",
+        )
     folder = path.parent
     near = did_you_mean(path.name, [entry.name for entry in folder.iterdir()]) if folder.is_dir() else ""
     raise UserError(f"{key}: {file} does not exist", right=near or f"paths start at {Path.cwd()}")
 
 
 def read_text(path: Path, file: str) -> str:
-    """A whole file as UTF-8, without the mark that some editors put first, and with \\n for line ends."""
+    """A whole file as UTF-8, without the mark that some editors put first, and with \\n for line ends.
+
+    One that ends in .gz is unpacked.
+    """
+    if path.suffix.lower() in PACKED:
+        raise UserError(f"{file} is packed, and only .gz is unpacked here", right="unpack it first")
     try:
         data = path.read_bytes()
+        if path.suffix.lower() == ".gz":
+            data = gzip.decompress(data)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise UserError(f"{file} cannot be unpacked: {error}") from error
     except OSError as error:
         raise UserError(f"{file} cannot be read: {error.strerror}") from error
     try:

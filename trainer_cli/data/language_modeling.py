@@ -1,11 +1,14 @@
-"""Plain text cut into blocks of tokens, for a model that predicts the next one."""
+"""Text cut into blocks of tokens, for a model that predicts the next one."""
 
 from __future__ import annotations
 
+import logging
 import math
 from array import array
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from typing import Annotated
 
 import torch
@@ -14,24 +17,40 @@ from trainer_cli.config.errors import UserError
 from trainer_cli.config.types import Ge, Lt
 from trainer_cli.data.collate import PadCollator
 from trainer_cli.data.embedded import plays
-from trainer_cli.data.files import local_path, read_text
+from trainer_cli.data.files import ENDINGS, Table, ending_of, local_path, named_files, read_table, read_text
 from trainer_cli.data.fingerprint import fingerprint
 from trainer_cli.data.source import Collate, Labels, Splits
-from trainer_cli.data.texts import make_tokenizer, together
-from trainer_cli.data.tokenized import TokenizedTexts
+from trainer_cli.data.texts import Column, make_tokenizer, read_examples, together
+from trainer_cli.data.tokenized import CHUNK, TokenizedTexts
+
+log = logging.getLogger(__name__)
 
 IGNORED = -100
 
 
-class LanguageModeling:
-    """Text files, one after the other with an end-of-text token after each, in blocks of `max_length` tokens.
+@dataclass(frozen=True)
+class Corpus:
+    """The documents of one file: a table's rows, or the whole of any other file."""
 
-    The last block is what is left; in a batch it is padded on the right, and its padding is no label. Labels
-    are the tokens themselves: the model, or the loss, shifts them by one.
+    file: str
+    documents: list[str]
+
+
+Corpora = Sequence[Corpus]
+
+
+class LanguageModeling:
+    """Documents, one after the other with an end-of-text token after each, in blocks of `max_length` tokens.
+
+    A row of a CSV, TSV, JSONL or Parquet file is a document; any other file is one as a whole, in UTF-8. The
+    last block is what is left; in a batch it is padded on the right, and its padding is no label. Labels are
+    the tokens themselves: the model, or the loss, shifts them by one.
 
     Args:
-        train_file: Text file or list of files (UTF-8); embedded: three of Shakespeare's plays.
-        eval_file: Text file or files to evaluate on; null: the end of the training text is held out.
+        train_file: File, pattern (texts/*.txt) or list of them, each read as often as it is named and .gz
+            unpacked; embedded: three of Shakespeare's plays.
+        eval_file: File or files to evaluate on; null: the end of the training text is held out.
+        text_column: Column of the text, in files that have columns.
         eval_share: Share of the training blocks that is held out where eval_file is null; 0: none.
         max_length: Tokens of a block.
         tokenizer: The pretrained model whose tokenizer is used; null: a token for each byte.
@@ -45,6 +64,7 @@ class LanguageModeling:
         self,
         train_file: str | list[str] | None,
         eval_file: str | list[str] | None,
+        text_column: str,
         eval_share: Annotated[float, Ge(0), Lt(1)],
         max_length: Annotated[int, Ge(2)],
         tokenizer: str | None,
@@ -52,7 +72,8 @@ class LanguageModeling:
         collate_fn: Collate | None,
     ) -> None:
         self._train, self._eval = together(
-            partial(_read, train_file, "data.train_file"), partial(_read, eval_file, "data.eval_file")
+            partial(_read, train_file, "data.train_file", text_column),
+            partial(_read, eval_file, "data.eval_file", text_column),
         )
         self._eval_share = 0.0 if self._eval else eval_share
         self._max_length = max_length
@@ -91,23 +112,31 @@ class LanguageModeling:
             # Padding at the end is out of a causal model's sight, so there is no need of a mask.
             collate_fn=self._collate_fn or PadCollator(pad, "right", mask=False),
             metrics=("perplexity",),
-            fingerprint=fingerprint(texts.values() for texts in (self._train, self._eval)),
-            train_fingerprint=fingerprint((self._train.values(), (self._eval_share, self._max_length))),
+            fingerprint=fingerprint(_documents(corpora) for corpora in (self._train, self._eval)),
+            train_fingerprint=fingerprint((_documents(self._train), (self._eval_share, self._max_length))),
         )
 
-    def _blocks(self, texts: Mapping[str, str], key: str) -> TokenizedTexts | None:
-        if not texts:
+    def _blocks(self, corpora: Corpora, key: str) -> TokenizedTexts | None:
+        if not corpora:
             return None
+        documents = _documents(corpora)
         tokens = array("i")
-        for text in texts.values():
-            tokens.extend(self.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
-            tokens.append(self.tokenizer.eos_token_id)
+        for start in range(0, len(documents), CHUNK):
+            encoded = self.tokenizer(
+                documents[start : start + CHUNK],
+                add_special_tokens=False,
+                return_attention_mask=False,
+                verbose=False,
+            )
+            for ids in encoded["input_ids"]:
+                tokens.extend(ids)
+                tokens.append(self.tokenizer.eos_token_id)
         offsets = array("q", range(0, len(tokens), self._max_length))
         # One token alone has none before it, and would be a block with nothing to predict.
         if len(tokens) - offsets[-1] > 1:
             offsets.append(len(tokens))
         if len(offsets) < 2:
-            raise UserError(f"{key}: {', '.join(texts)} holds no text")
+            raise UserError(f"{key}: {', '.join(corpus.file for corpus in corpora)} holds no text")
         flat = torch.frombuffer(tokens, dtype=torch.int32)
         return TokenizedTexts({"input_ids": flat, "labels": flat}, offsets)
 
@@ -128,24 +157,39 @@ def _split(blocks: TokenizedTexts, share: float) -> tuple[TokenizedTexts, Tokeni
     )
 
 
-def _read(files: str | list[str] | None, key: str) -> dict[str, str]:
+def _documents(corpora: Corpora) -> list[str]:
+    return list(chain.from_iterable(corpus.documents for corpus in corpora))
+
+
+def _read(files: str | list[str] | None, key: str, column: str) -> Corpora:
     if files == "embedded":
-        return plays()
-    names = [files] if isinstance(files, str) else files or []
-    return dict(zip(names, together(*(partial(_read_file, name, key) for name in names))))
+        return [Corpus(name, [text]) for name, text in plays().items()]
+    return together(*(partial(_read_file, name, key, column) for name in named_files(files, key)))
 
 
-def _read_file(file: str, key: str) -> str:
+def _read_file(file: str, key: str, column: str) -> Corpus:
+    if ending_of(file) in ENDINGS:
+        return _read_rows(read_table(file, key), column)
     text = read_text(local_path(file, key), file)
     if not text.strip():
         raise UserError(f"{key}: {file} is empty")
-    return text
+    return Corpus(file, [text])
 
 
-def _describe(train: Mapping[str, str], evaluation: Mapping[str, str], share: float) -> str:
-    def listed(texts: Mapping[str, str]) -> str:
-        names = ", ".join(list(texts)[:3]) + (", …" if len(texts) > 3 else "")
-        return f"{names} ({sum(map(len, texts.values())):,} characters)"
+def _read_rows(table: Table, column: str) -> Corpus:
+    rows = read_examples([table], Column(column, "data.text_column"), None, None).texts
+    texts = [text for text in rows if text.strip()]
+    if len(texts) < len(rows):
+        log.info("%s: %d rows without text are left out", table.file, len(rows) - len(texts))
+    return Corpus(table.file, texts)
+
+
+def _describe(train: Corpora, evaluation: Corpora, share: float) -> str:
+    def listed(corpora: Corpora) -> str:
+        names = ", ".join(corpus.file for corpus in corpora[:3]) + (", …" if len(corpora) > 3 else "")
+        texts = _documents(corpora)
+        count = f"{len(texts):,} documents, " if len(texts) > len(corpora) else ""
+        return f"{names} ({count}{sum(map(len, texts)):,} characters)"
 
     parts = [f"train {listed(train)}"] if train else []
     if evaluation:

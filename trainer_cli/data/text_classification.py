@@ -8,7 +8,7 @@ from typing import Annotated
 
 from trainer_cli.config.errors import UserError
 from trainer_cli.config.types import Ge
-from trainer_cli.data.files import read_table
+from trainer_cli.data.files import named_files, read_table
 from trainer_cli.data.labels import understand
 from trainer_cli.data.source import UNSCORED, Collate, Head, Labels, Splits
 from trainer_cli.data.texts import (
@@ -30,7 +30,8 @@ class TextClassification:
     """Labelled texts from CSV, TSV, JSONL or Parquet files; `predict` reads the test file, without labels.
 
     Args:
-        train_file: File or list of files to train on, its format by its ending; may be hf://datasets/ORG/NAME/PATH.
+        train_file: File, pattern (data/*.csv) or list of them to train on, the format by the ending and .gz
+            unpacked; may be hf://datasets/ORG/NAME/PATH.
         eval_file: File or files to evaluate on.
         test_file: File or files to predict; needs no label column.
         text_column: Column of the text.
@@ -101,9 +102,9 @@ class TextClassification:
 
 
 def _read(files: Files, key: str, text: Column, pair: Column | None, label: Column | None) -> Examples | None:
-    if not files:
+    names = named_files(files, key)
+    if not names:
         return None
-    names = [files] if isinstance(files, str) else files
     return read_examples(together(*(partial(read_table, name, key) for name in names)), text, pair, label)
 
 
