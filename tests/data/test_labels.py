@@ -89,6 +89,12 @@ def test_classes_or_numbers_follow_from_the_data(
         (["a", "a"], "train.csv:2: every label is 'a'", KEY),
         (["a", "a "], "train.csv:2: every label is 'a'", KEY),
         (["pos", "Pos"], "train.csv:3: label 'Pos' is one class or another than 'pos' at train.csv:2", KEY),
+        ([1, 0, True], "train.csv:4: label 'true' stands beside '0' at train.csv:3", KEY),
+        (
+            ["pos", "neg", "pos\u200b"],
+            "train.csv:4: label 'pos\\u200b' is one class or another than 'pos'",
+            KEY,
+        ),
         (["1", "2", "01"], "train.csv:4: label '01' is one class or another than '1' at train.csv:2", KEY),
         (
             ["1"] * 199 + ["2", "0.5"],

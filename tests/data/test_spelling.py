@@ -91,6 +91,7 @@ def test_what_a_label_looks_like(value: Any, kind: str) -> None:
 def test_names_that_a_reader_takes_for_the_same() -> None:
     assert same_class("Not  Entailed") == same_class("not entailed") != same_class("not_entailed")
     assert same_class("01") == same_class("+1") == same_class("1") != same_class("-1")
+    assert same_class("\ufeffpo\u200bs") == same_class("pos")
     assert same_class("ﬁne") == same_class("FINE")
 
 

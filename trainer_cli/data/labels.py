@@ -211,6 +211,13 @@ def classes(column: LabelColumn, texts: Mapping[str, int], first: Mapping[str, A
             f"every label is {text!r}; a classification needs two classes",
             "data.label_names=[...] lists classes that these rows do not show",
         )
+    truths = texts.keys() & {"false", "true"}
+    if truths and all(text in truths or WHOLE.fullmatch(text) for text in texts) and len(texts) > len(truths):
+        truth, number = sorted(truths)[0], min(texts.keys() - truths)
+        what = (
+            f"label {truth!r} stands beside {number!r} at {column.at(first[number])}, which may say the same"
+        )
+        column.refuse(first[truth], what, "write them alike, or data.label_names=[...] lists the classes")
     alike: dict[str, str] = {}
     for text in texts:
         other = alike.setdefault(same_class(text), text)

@@ -83,7 +83,13 @@ def same_class(text: str) -> str:
     """What names that a reader takes for the same have in common, whatever their case, blanks and zeros."""
     if WHOLE.fullmatch(text):
         return str(int(text))
-    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+    if (
+        not text.isascii()
+    ):  # what no reader sees, such as joiners, and marks of direction or of a file's start
+        text = "".join(
+            sign for sign in unicodedata.normalize("NFKC", text) if unicodedata.category(sign) != "Cf"
+        )
+    return " ".join(text.casefold().split())
 
 
 def is_number(value: Any, text: str) -> bool:
