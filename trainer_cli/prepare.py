@@ -12,9 +12,11 @@ from typing import Any
 
 from trainer_cli import durable
 from trainer_cli.checkpoint.store import Checkpoints
-from trainer_cli.config.compose import Composition, apply, choices, compose, dump, load, without
+from trainer_cli.config.compose import Composition, apply, choices, compose, dump, without
 from trainer_cli.config.environment import Configuration
 from trainer_cli.config.errors import DiskFailed, UserError
+from trainer_cli.config.overrides import SEARCH_PATH
+from trainer_cli.config.received import Trusted, Untrusted, check_remote_code, received
 from trainer_cli.config.resume import FROM_START, Setup, block, differences, explain, text
 from trainer_cli.runs.code import FILE as DIFF
 from trainer_cli.runs.find import NO_RECORD, Found, at_newest, check, find, forbidden, why_afresh
@@ -47,7 +49,8 @@ def prepare(overrides: Sequence[str], config_dirs: Sequence[str], argv: Sequence
         root = Path(composition.config["args"]["output_dir"])
         found = find(str(resume), root, chosen)
         if found is not None:
-            return go_on(found, Today(str(resume), overrides, config_dirs, argv, composition.folders, chosen))
+            trusted = Trusted(composition.config, overrides, composition.folders)
+            return go_on(found, Today(str(resume), overrides, config_dirs, argv, trusted, chosen))
         notes = why_afresh(root, chosen)
     if composition.problems:
         raise UserError.many(composition.problems)
@@ -86,7 +89,8 @@ def go_on_with_job(
 ) -> Prepared:
     """A run of a sweep that was started before; raises UserError where it runs, or cannot be gone on with."""
     words = [word for word in composition.overrides if not word.startswith("sweep.")]
-    today = Today("auto", words, config_dirs, argv, composition.folders, composition.choices)
+    trusted = Trusted(composition.config, words, composition.folders)
+    today = Today("auto", words, config_dirs, argv, trusted, composition.choices)
     return go_on(at_newest(record), today)
 
 
@@ -166,19 +170,18 @@ class Today:
     overrides: Sequence[str]
     config_dirs: Sequence[str]
     argv: Sequence[str]
-    folders: Sequence[Path]
+    trusted: Trusted
     choices: Mapping[str, str]
 
 
 def go_on(found: Found, today: Today) -> Prepared:
     """The run that was found, under its own configuration with today's values on top."""
     record, fields = found.record, found.record.fields
-    folders = [Path(folder) for folder in fields.get("project", ()) if Path(folder).is_dir()]
-    folders = list(dict.fromkeys([*folders, *today.folders]))
-    before = stored_config(record.run_dir, folders)
-    chosen, made_of = fields.get("choices", {}), fields.get("overrides", [])
+    before = stored_config(record.run_dir, today.trusted, recorded_folders(fields))
+    chosen, made_of = fields.get("choices", {}), without_search_path(fields.get("overrides", []))
     words = without_resume(today.overrides)
     config = apply(before, words, chosen=chosen, made_of=made_of, config_dirs=today.config_dirs)
+    check_remote_code(record.run_dir / CONFIG, config, today.trusted)
     if record.status == "finished" and found.newest and identity(before) == identity(config):
         return Prepared(record.run_dir, config, False, [f"{record.run_dir} is finished"], done=True)
     check(found, today.resume, config["checkpoint"]["on_damage"])
@@ -199,7 +202,7 @@ def go_on(found: Found, today: Today) -> Prepared:
     news = {
         "identity": identity(config),
         "choices": {group: option for group, option in {**chosen, **today.choices}.items() if option},
-        "project": [str(folder) for folder in folders],
+        "project": [str(folder) for folder in today.trusted.folders],
         "seed": config["args"]["seed"],
         "data_seed": config["args"]["data_seed"],
         "processes": processes(config),
@@ -216,10 +219,12 @@ def go_on(found: Found, today: Today) -> Prepared:
     return prepared
 
 
-def stored_config(run_dir: Path, folders: Sequence[Path]) -> Configuration:
-    """A run's own configuration; raises UserError where its file is missing or damaged."""
+def stored_config(run_dir: Path, trusted: Trusted, then: Sequence[Path]) -> Configuration:
+    """A run's own configuration; raises UserError where its file is missing, damaged or not to be trusted."""
     try:
-        return load(run_dir / CONFIG, folders=folders)
+        return received(run_dir / CONFIG, trusted, then)
+    except Untrusted:
+        raise
     except UserError as error:
         *others, last = error.problems
         right = "\n".join(filter(None, [last.right, NO_RECORD]))
@@ -277,6 +282,16 @@ def branch(
     record = create(config, fields["choices"], folders, argv, rows, diff=diff, **fields, parent=parent)
     note = f"  as a run of its own, for there is a newer checkpoint: {record.run_dir}"
     return Prepared(record.run_dir, config, fresh=True, notes=[note])
+
+
+def recorded_folders(fields: Mapping[str, Any]) -> list[Path]:
+    """The folders that a run's record names for its modules; a received record may name any."""
+    return [Path(folder) for folder in fields.get("project", ()) if Path(folder).is_dir()]
+
+
+def without_search_path(overrides: Sequence[str]) -> list[str]:
+    """The overrides of a run's record less those that name folders to find files in."""
+    return [override for override in overrides if key_of(override) != SEARCH_PATH]
 
 
 def without_resume(overrides: Sequence[str]) -> list[str]:

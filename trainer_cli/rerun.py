@@ -10,12 +10,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from trainer_cli.config import places
-from trainer_cli.config.compose import apply, choices, load, project_folders, without
+from trainer_cli.config.compose import apply, choices, compose, without
 from trainer_cli.config.errors import UserError
 from trainer_cli.config.printable import say
+from trainer_cli.config.received import Trusted, check_remote_code, received
 from trainer_cli.config.resume import FROM_START, Setup, block, commit, explain
-from trainer_cli.prepare import Prepared, create, edits, processes
+from trainer_cli.prepare import (
+    Prepared,
+    create,
+    edits,
+    processes,
+    recorded_folders,
+    without_search_path,
+)
 from trainer_cli.runs.named import runs_named
 from trainer_cli.runs.record import CONFIG, Record, provenance
 from trainer_cli.start import carry_out
@@ -80,16 +87,17 @@ def again(
 ) -> Prepared:
     """A fresh run of the original's configuration; raises UserError where that is damaged."""
     fields = original.fields
-    then = [Path(folder) for folder in fields.get("project", ()) if Path(folder).is_dir()]
-    folders = list(dict.fromkeys([*then, *project_folders(places.roots(config_dirs))]))
-    before = load(original.run_dir / CONFIG, folders=folders)
-    made_of, chosen = fields.get("overrides", []), fields.get("choices", {})
+    now = compose(overrides, config_dirs=config_dirs, strict=False)
+    trusted = Trusted(now.config, overrides, now.folders)
+    before = received(original.run_dir / CONFIG, trusted, recorded_folders(fields))
+    made_of, chosen = without_search_path(fields.get("overrides", [])), fields.get("choices", {})
     count = fields.get("processes", before["strategy"]["num_processes"])
     if before["strategy"]["name"] != "single" and before["strategy"]["num_processes"] is None:
         before["strategy"]["num_processes"] = count
     # A sweep's study is over for this job.
     before["callbacks"].pop("pruning", None)
     config = apply(before, overrides, chosen=chosen, made_of=made_of, config_dirs=config_dirs, afresh=True)
+    check_remote_code(original.run_dir / CONFIG, config, trusted)
 
     today = choices(overrides, config_dirs=config_dirs)
     others = [group for group, option in today.items() if option != chosen.get(group, "")]
@@ -107,7 +115,7 @@ def again(
     record = create(
         config,
         {group: option for group, option in {**chosen, **today}.items() if option},
-        folders,
+        trusted.folders,
         argv,
         diff=diff,
         overrides=words,

@@ -129,8 +129,8 @@ def choices(overrides: Sequence[str], *, config_dirs: Sequence[str | Path] = ())
     return {RECIPE: ",".join(request.recipes), **named} if request.recipes else named
 
 
-def load(path: Path, *, folders: Sequence[Path] = ()) -> Configuration:
-    """The configuration of a run's config.yaml, checked as a composed one is.
+def load(path: Path, *, folders: Sequence[Path] = (), plugins: Sequence[str] | None = None) -> Configuration:
+    """The configuration of a run's config.yaml, checked as a composed one is; `plugins` stand for its own.
 
     Fields of `args`, the strategy, `checkpoint` or `sweep` that it lacks, being older, have their defaults.
     """
@@ -148,7 +148,7 @@ def load(path: Path, *, folders: Sequence[Path] = ()) -> Configuration:
     defaults = places.read(places.builtin().configs / "config.yaml").values["sweep"]
     if isinstance(values.get("sweep", {}), dict):
         values["sweep"] = {**defaults, **values.get("sweep", {})}
-    config, problems = check(values, sources, folders=folders)
+    config, problems = check(values, sources, folders=folders, plugins=plugins)
     if problems:
         raise UserError.many(problems)
     return Configuration.of(config, read)
