@@ -52,7 +52,7 @@ GROUPS = (
     "runs",
 )
 LAYERS = (
-    ("state", "config", "seed", "imports", "durable"),
+    ("state", "config", "counts", "seed", "imports", "durable"),
     GROUPS,
     ("engine",),
     ("loop", "nonfinite", "restore", "saving", "predict", "fitting", "checks", "contracts", "summary"),

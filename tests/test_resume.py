@@ -12,6 +12,7 @@ from small_run import built, run
 
 from trainer_cli import loop, runner
 from trainer_cli.model.storage import WEIGHTS
+from trainer_cli.restore import restore
 from trainer_cli.tracker.jsonl import FILE, read
 
 # 45 rows are 5 updates of 8 and one of 5 an epoch; rows of three updates share a logged one.
@@ -260,3 +261,52 @@ def test_a_resumed_run_draws_what_the_whole_one_would_have_drawn(tmp_path: Path)
     with built(tmp_path / "again", *GIVEN, resume_from=tmp_path / "whole" / "checkpoint-4"):
         assert torch.rand(5).tolist() == expected
     assert (tmp_path / "whole" / "checkpoint-4" / WEIGHTS).is_file()
+
+
+@pytest.mark.parametrize("drop_last", ["false", "true"])
+def test_epochs_asked_for_are_epochs_trained_whatever_the_batch_becomes(
+    tmp_path: Path, drop_last: str
+) -> None:
+    given = (*GIVEN, "args.num_train_epochs=3", "args.eval_steps=100", "args.logging_steps=0.1")
+    given = (*given, f"args.dataloader_drop_last={drop_last}")
+    whole = run(tmp_path / "whole", *given)
+    assert whole.total_steps == {"false": 18, "true": 15}[drop_last]
+    # Batches of 8 up to row 24; of 16 up to row 40; of 4 from there on.
+    wider = ("args.per_device_train_batch_size=16", "args.gradient_accumulation_steps=1")
+    first = run(tmp_path / "first", *given, *wider, resume_from=tmp_path / "whole" / "checkpoint-3")
+    later = (*given, "args.per_device_train_batch_size=2")
+    second = run(tmp_path / "second", *later, resume_from=tmp_path / "first" / "checkpoint-4")
+    totals = {"false": (3 + 2 + 2 * 3, 4 + 2 + 2 * 12), "true": (3 + 1 + 2 * 2, 4 + 2 * 11)}[drop_last]
+    for engine, total in zip((first, second), totals, strict=True):
+        assert (engine.state.step, engine.total_steps, engine.schedule_steps) == (total, total, total)
+        assert (engine.state.epoch, engine.state.samples, engine.epoch) == (3, 0, 3.0)
+        assert engine.args.logging_steps == -(-total // 10)
+        assert read(engine.run_dir / FILE)[-1]["epoch"] == 3.0
+        assert engine.lr == 0.0  # the schedule ends where the run does
+
+
+def test_a_step_back_to_before_another_batch_keeps_the_epochs(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    run(tmp_path / "whole", *GIVEN)
+    wider = (*GIVEN, "args.per_device_train_batch_size=8")
+    with built(tmp_path / "copy", *wider, resume_from=tmp_path / "whole" / "checkpoint-12") as engine:
+        assert engine.total_steps == 12 + 2
+        assert "the run ends at step 14: of 2.5 epochs, 2 updates of 16 rows are left" in caplog.text
+        restore(engine, tmp_path / "whole" / "checkpoint-6")
+        assert engine.total_steps == 6 + 3 + 2
+
+
+def test_updates_asked_for_stay_updates_under_another_batch(tmp_path: Path) -> None:
+    given = (*GIVEN, "args.max_steps=9")
+    run(tmp_path / "whole", *given)
+    wider = (*given, "args.per_device_train_batch_size=8")
+    engine = run(tmp_path / "copy", *wider, resume_from=tmp_path / "whole" / "checkpoint-6")
+    assert engine.state.step == engine.total_steps == 9
+
+
+def test_fewer_epochs_than_were_trained_end_the_run_where_it_is(tmp_path: Path) -> None:
+    run(tmp_path / "whole", *GIVEN)
+    fewer = (*GIVEN, "args.num_train_epochs=1")
+    engine = run(tmp_path / "copy", *fewer, resume_from=tmp_path / "whole" / "checkpoint-12")
+    assert engine.state.step == engine.total_steps == 12

@@ -136,8 +136,10 @@ class Engine:
     @property
     def epoch(self) -> float:
         """Passes over the training data so far, with their fraction."""
-        size = self.train_loader.samples_per_epoch
-        return self.state.epoch + (self.state.samples / size if size else 0.0)
+        epochs, samples = self.train_loader.epochs, self.state.samples
+        return self.state.epoch + (
+            samples / epochs.end(samples) if epochs and epochs.size and samples else 0.0
+        )
 
     @property
     def lr(self) -> float:

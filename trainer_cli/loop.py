@@ -196,9 +196,9 @@ def interrupt(engine: Engine) -> None:
 
 
 def finished(engine: Engine) -> bool:
-    """Whether training is over; an update that was not made counts as one of the run's."""
+    """Whether training is over."""
     state = engine.state
-    return state.step + state.skipped_steps >= engine.total_steps or state.stop is not None
+    return state.position.updates >= engine.total_steps or state.stop is not None
 
 
 def is_log_due(engine: Engine) -> bool:
@@ -225,8 +225,9 @@ def is_save_due(engine: Engine) -> bool:
 
 def at_epoch_end(engine: Engine) -> bool:
     """Whether the current epoch's last update is done."""
-    left = engine.train_loader.samples_per_epoch
-    return left is not None and engine.state.samples >= left
+    epochs = engine.train_loader.epochs
+    samples = engine.state.samples
+    return epochs is not None and samples > 0 and epochs.updates_from(samples) == 0
 
 
 def end_epoch(engine: Engine) -> None:

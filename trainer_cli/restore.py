@@ -11,6 +11,7 @@ from torch import Tensor
 
 from trainer_cli.checkpoint import contents
 from trainer_cli.config.errors import UserError
+from trainer_cli.data.build import count_steps
 from trainer_cli.engine import Engine
 from trainer_cli.model import storage
 from trainer_cli.optim.learned import kind
@@ -52,7 +53,11 @@ def restore(engine: Engine, checkpoint: Path, allow: Collection[str] = ()) -> No
     training = stored.training
     state.load_state_dict(training.run)
     contents.restore_schedule(engine.scheduler, optimizer, stored.scheduler, state.step)
+    if "train" in engine.args.stages:
+        # A step back may lead to before the resume, where updates were of another size.
+        engine.total_steps = count_steps(engine.args, engine.train_loader, state.position)
     if "train" in engine.args.stages and training.num_training_steps != engine.total_steps:
+        explain_end(engine)
         explain_schedule(engine, training.num_training_steps, stored.scheduler["state"].get("_last_lr"))
     if strategy.is_main:
         state.window.carried = dict(training.run["window"])
@@ -99,6 +104,21 @@ def refuse(differing: Mapping[str, list[str]], allow: Collection[str], checkpoin
     for group, lines in differing.items():
         kind, follows = KINDS[group]
         log.warning("%s: %s (%s)", kind, follows, "; ".join(shortened(lines)))
+
+
+def explain_end(engine: Engine) -> None:
+    """Say where a run ends that is longer, or shorter, than planned."""
+    args, total = engine.args, engine.total_steps
+    if args.max_steps > 0:
+        log.warning("the run ends at step %d, as args.max_steps has it", total)
+        return
+    log.warning(
+        "the run ends at step %d: of %g epochs, %d updates of %d rows are left",
+        total,
+        args.num_train_epochs,
+        total - engine.state.position.updates,
+        engine.train_loader.global_batch,
+    )
 
 
 def explain_schedule(engine: Engine, planned: int, rates: Sequence[float] | None) -> None:

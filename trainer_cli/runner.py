@@ -6,7 +6,6 @@ import contextlib
 import dataclasses
 import gc
 import logging
-import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -20,13 +19,14 @@ from torch.optim.lr_scheduler import LRScheduler
 from trainer_cli import loop
 from trainer_cli.callbacks import Callback
 from trainer_cli.checkpoint import Checkpoints, verify
-from trainer_cli.checkpoint.contents import planned_steps
+from trainer_cli.checkpoint.contents import starting_point
 from trainer_cli.checkpoint.saver import Saver
 from trainer_cli.checks import check_engine, check_inputs
 from trainer_cli.config.errors import Diverged, RunFailed, UserError
 from trainer_cli.config.instantiate import check_targets, has_parameter, instantiate, part, parts
 from trainer_cli.config.schema import STRATEGIES, Args, Checkpoint
 from trainer_cli.contracts import check_contracts, check_source
+from trainer_cli.counts import START, in_updates
 from trainer_cli.data.build import build_loaders, count_steps, needed_splits
 from trainer_cli.data.loader import EvalLoader
 from trainer_cli.data.source import DataSource, Splits
@@ -126,14 +126,15 @@ def build(
         train_loader, eval_loaders, predict_loader = build_loaders(
             splits, args, strategy.rank, strategy.world_size, strategy.device
         )
-        total_steps = count_steps(args, train_loader)
+        start = None if resume_from is None else starting_point(resume_from)
+        total_steps = count_steps(args, train_loader, START if start is None else start.at)
         args = with_steps(args, total_steps)
         metrics = build_metrics(config["metrics"], splits, data)
         scores = score_names(eval_loaders, metrics)
         optimizer = build_optimizer(config["optim"], module)
         schedule_steps = total_steps
-        if resume_from is not None and config["scheduler"].get("on_extend") == "hold":
-            schedule_steps = min(planned_steps(resume_from), total_steps)
+        if start is not None and config["scheduler"].get("on_extend") == "hold":
+            schedule_steps = min(start.planned, total_steps)
         scheduler: LRScheduler = part(
             "scheduler",
             config["scheduler"],
@@ -363,7 +364,7 @@ def with_steps(args: Args, total_steps: int) -> Args:
     """The arguments with a count of steps wherever they have a share of all of them."""
 
     def steps(value: float) -> int:
-        return max(1, math.ceil(value * total_steps)) if value < 1 else int(value)
+        return max(1, in_updates(value, total_steps))
 
     logging_steps = steps(args.logging_steps)
     return dataclasses.replace(

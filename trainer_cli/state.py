@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from trainer_cli.counts import Position
+
 
 @dataclass
 class LossWindow:
@@ -94,6 +96,11 @@ class TrainState:
     stop: str | None = None
     signal: int | None = None
     interrupted: bool = False
+
+    @property
+    def position(self) -> Position:
+        """How far the run has come; an update that was not made counts as one of its own."""
+        return Position(self.step + self.skipped_steps, self.epoch, self.samples)
 
     def state_dict(self) -> dict[str, Any]:
         """The position and the best score; the window's losses are stored apart."""

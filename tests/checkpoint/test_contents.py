@@ -19,6 +19,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR, LRScheduler, M
 from trainer_cli.checkpoint import contents
 from trainer_cli.checkpoint.contents import (
     STATE,
+    Start,
     TrainingState,
     gather_generators,
     generator_state,
@@ -30,6 +31,7 @@ from trainer_cli.checkpoint.contents import (
 )
 from trainer_cli.checkpoint.store import FORMAT
 from trainer_cli.config.errors import UserError
+from trainer_cli.counts import Position
 from trainer_cli.strategy import SingleProcess
 
 CPU = torch.device("cpu")
@@ -205,14 +207,14 @@ def test_the_rest_comes_back_and_the_file_is_plain_json(tmp_path: Path) -> None:
     scheduler = halving(optimizer)
     updates(module, optimizer, scheduler, 0, 2)
     training = TrainingState(
-        run={"step": 2, "best_metric": 0.1 + 0.2},
+        run={"step": 2, "skipped_steps": 1, "epoch": 1, "samples": 8, "best_metric": 0.1 + 0.2},
         callbacks={"early_stopping": {"waited": 1, "best": None}},
         generators=gather_generators(SingleProcess(CPU)),
         data="0123456789abcdef",
         num_training_steps=20,
     )
     write(tmp_path, training, module, optimizer, scheduler)
-    assert contents.planned_steps(tmp_path) == 20
+    assert contents.starting_point(tmp_path) == Start(Position(updates=3, epoch=1, samples=8), planned=20)
 
     def refuse(constant: str) -> None:
         raise AssertionError(f"{constant} is no JSON")

@@ -207,7 +207,11 @@ def test_the_counts_are_those_of_what_comes(
     )
     updates = global_updates(loader)
     assert loader.updates_per_epoch == len(updates)
-    assert loader.samples_per_epoch == sum(map(len, updates))
+    assert loader.epochs is not None and loader.epochs.end(0) == sum(map(len, updates))
+    for start in (1, size // 2, size):  # as another batch size may have left it
+        rest = [batch.rows for batch in loader.updates(0, start, loader.global_batch)]
+        assert loader.epochs.updates_from(start) == len(rest)
+        assert loader.epochs.end(start) == start + sum(map(len, rest))
 
 
 @pytest.mark.parametrize("drop_last", [False, True])
@@ -245,7 +249,7 @@ def test_micro_batches_that_do_not_fill_the_batch_are_refused(micro: int) -> Non
 
 def test_a_stream_has_no_counts() -> None:
     loader = train_loader(Counting(9))
-    assert (loader.size, loader.samples_per_epoch, loader.updates_per_epoch) == (None, None, None)
+    assert (loader.size, loader.epochs, loader.updates_per_epoch) == (None, None, None)
 
 
 def test_a_process_without_a_row_gets_a_stand_in() -> None:

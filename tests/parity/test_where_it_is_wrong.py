@@ -11,6 +11,7 @@ from parity import models
 from parity.sides import built, our_steps, ours, part, their_steps, theirs
 from safetensors.torch import load_file
 from torch.utils.data import default_collate
+from transformers import Trainer
 
 from trainer_cli import runner
 from trainer_cli.config.errors import UserError
@@ -279,3 +280,40 @@ def test_weights_of_a_batch_normalisation(tmp_path: Path) -> None:
         "optim.weight_decay=0.5",
     )
     assert torch.equal(engine.module.get_parameter("bn.weight"), torch.ones(3))
+
+
+def test_epochs_after_a_resume_with_another_batch(tmp_path: Path) -> None:
+    """Theirs takes the updates made for ones of the new batch: of 4 epochs, the last 2 are not trained."""
+    rows = models.Sentences(48, seed=0)
+
+    def trainer(batch: int) -> Trainer:
+        return theirs(
+            tmp_path / "theirs",
+            models.bert(double=True),
+            rows,
+            per_device_train_batch_size=batch,
+            num_train_epochs=4,
+            save_strategy="epoch",
+        )
+
+    trainer(4).train()
+    resumed = trainer(8)
+    resumed.train(resume_from_checkpoint=str(tmp_path / "theirs" / "checkpoint-24"))
+    assert their_steps(resumed) == [] and resumed.state.global_step == 24
+
+    given = [
+        *part("model", models.bert, double=True),
+        *part("data.train", models.Sentences, size=48, seed=0),
+        "args.num_train_epochs=4",
+        "args.save_strategy=epoch",
+        "args.save_total_limit=null",
+    ]
+    ours(tmp_path / "ours", *given, "args.per_device_train_batch_size=4")
+    engine = ours(
+        tmp_path / "resumed",
+        *given,
+        "args.per_device_train_batch_size=8",
+        resume_from=tmp_path / "ours" / "checkpoint-24",
+    )
+    assert [step.number for step in our_steps(tmp_path / "resumed")] == list(range(25, 37))
+    assert (engine.epoch, engine.total_steps) == (4.0, 36)

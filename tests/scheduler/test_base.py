@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 import torch
@@ -12,42 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.optim import SGD, Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR
-from transformers import TrainingArguments
 
 from trainer_cli.config.errors import UserError
-from trainer_cli.scheduler.base import after_warmup, cosine_wave, in_updates, share_of_peak
+from trainer_cli.counts import in_updates
+from trainer_cli.scheduler.base import after_warmup, cosine_wave, share_of_peak
 
 
 def optimizer(*rates: float) -> Optimizer:
     groups = [{"params": [torch.nn.Parameter(torch.zeros(1))], "lr": rate} for rate in rates]
     return SGD(groups, lr=1.0)
-
-
-@pytest.mark.parametrize(
-    ("given", "total", "updates"),
-    [
-        (0, 100, 0),
-        (0.0, 100, 0),
-        (0.1, 100, 10),
-        (0.06, 99, 6),
-        (0.999, 10, 10),
-        (1, 100, 1),
-        (1.0, 100, 1),
-        (250, 100, 250),
-        (0.5, 0, 0),
-    ],
-)
-def test_a_number_of_updates_below_one_is_a_share_of_all(given: float, total: int, updates: int) -> None:
-    assert in_updates(given, total) == updates
-
-
-@given(st.one_of(st.floats(0, 1), st.integers(0, 10_000), st.floats(1, 1e6)), st.integers(0, 10_000))
-def test_updates_are_counted_as_transformers_does(amount: float, total: int) -> None:
-    theirs: Any = SimpleNamespace(warmup_steps=amount)
-    found = in_updates(amount, total)
-    assert found == TrainingArguments.get_warmup_steps(theirs, total) and type(found) is int
-    if amount < 1:
-        assert found <= total
 
 
 @given(st.integers(0, 60), st.one_of(st.integers(0, 80), st.floats(0, 0.99)))

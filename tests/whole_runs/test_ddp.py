@@ -92,6 +92,16 @@ def test_two_processes_and_two_micro_batches_log_what_one_process_logs(project, 
         torch.testing.assert_close(tensor, same[name], rtol=1e-4, atol=1e-6, msg=name)
 
 
+def test_a_run_resumed_in_two_processes_trains_the_epochs_asked_for(project, alone):
+    shutil.copytree(alone.last, project.outputs / alone.last.parent.name / alone.last.name)
+    ended = project.run(
+        f"resume={project.last / 'checkpoint-11'}", *DDP[:2], "args.per_device_train_batch_size=20"
+    )
+    assert "the run ends at step 17: of 2 epochs, 6 updates of 40 rows are left" in ended.err
+    record, last = project.record(), project.rows()[-1]
+    assert (record["total_steps"], record["step"], last["epoch"]) == (17, 17, 2.0)
+
+
 def test_the_strategy_s_own_fields_change_how_and_not_what(project, alone):
     fields = ["backend=gloo", "timeout=90", "bucket_cap_mb=1", "static_graph=true", "broadcast_buffers=true"]
     project.run(

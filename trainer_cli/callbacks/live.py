@@ -116,7 +116,7 @@ class RunView:
     @property
     def made(self) -> int:
         """Updates of the run so far, with those that were passed over: they count as ones of its total."""
-        return self.engine.state.step + self.engine.state.skipped_steps
+        return self.engine.state.position.updates
 
     @property
     def left(self) -> int:
@@ -249,9 +249,8 @@ class RunView:
 
     def left_of_epoch(self) -> int | None:
         """Updates up to the end of this pass over the data; None for a stream."""
-        loader = self.engine.train_loader
-        size = loader.samples_per_epoch
-        return None if size is None else -(-(size - self.engine.state.samples) // loader.global_batch)
+        epochs = self.engine.train_loader.epochs
+        return None if epochs is None else epochs.updates_from(self.engine.state.samples)
 
 
 def number(name: str, value: float, rank: int) -> Piece:

@@ -21,6 +21,7 @@ from trainer_cli import durable
 from trainer_cli.checkpoint.plain import Packer, unpack
 from trainer_cli.checkpoint.store import FORMAT, STATE, check_format
 from trainer_cli.config.errors import UserError
+from trainer_cli.counts import Position
 from trainer_cli.optim.learned import give_back, kind, learned
 from trainer_cli.strategy import Strategy
 
@@ -101,13 +102,7 @@ def write(directory: Path, packed: Packed) -> None:
 
 def read(directory: Path) -> Stored:
     """What `pack` took apart; raises UserError for a checkpoint without it, or of another format."""
-    if not (directory / STATE).exists():
-        raise UserError(
-            f"{directory} holds the model alone (args.save_only_model=true): no run can go on from it",
-            right=f"model.pretrained={directory} starts a run with its weights",
-        )
-    state = durable.read_json(directory / STATE)
-    check_format(state["format"], directory)
+    state = read_state(directory)
     # The file's tensors begin at any byte, and some kernels round by how their memory is aligned.
     tensors = {name: tensor.clone() for name, tensor in load_file(str(directory / TENSORS)).items()}
     optimizer, scheduler = state["optimizer"], state["scheduler"]
@@ -128,11 +123,32 @@ def read(directory: Path) -> Stored:
     )
 
 
-def planned_steps(directory: Path) -> int:
-    """The updates that the checkpoint's schedule was made for."""
+def read_state(directory: Path) -> Any:
+    """What state.json holds; raises UserError for a checkpoint without it, or of another format."""
+    if not (directory / STATE).exists():
+        raise UserError(
+            f"{directory} holds the model alone (args.save_only_model=true): no run can go on from it",
+            right=f"model.pretrained={directory} starts a run with its weights",
+        )
     state = durable.read_json(directory / STATE)
     check_format(state["format"], directory)
-    return int(state["scheduler"]["num_training_steps"])
+    return state
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where a run starts from: its position, and the updates that its schedule was made for."""
+
+    at: Position
+    planned: int
+
+
+def starting_point(directory: Path) -> Start:
+    """Where a run starts that is resumed from the checkpoint; raises UserError as `read` does."""
+    state = read_state(directory)
+    run = state["run"]
+    at = Position(run["step"] + run["skipped_steps"], run["epoch"], run["samples"])
+    return Start(at, int(state["scheduler"]["num_training_steps"]))
 
 
 def parameter_names(module: nn.Module, optimizer: Optimizer) -> list[list[str]]:

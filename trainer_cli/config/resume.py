@@ -175,7 +175,8 @@ RULES: tuple[Rule, ...] = (
     Rule(LENGTH, CHANGES, "the schedule is stretched to the new length"),
     # Which rows, and in which order.
     Rule(BATCH, HARMLESS, "as many rows an update as before; up to rounding and dropout", rows_stay),
-    Rule(BATCH, CHANGES, "another number of rows an update"),
+    Rule(BATCH, CHANGES, "another number of rows an update", epochs_do_not_count),
+    Rule(BATCH, CHANGES, "another number of rows an update: the epochs stay, the last step does not"),
     Rule(("args.seed",), HARMLESS, "the random numbers go on where they were", order_has_its_own_seed),
     Rule(
         ("args.seed", "args.data_seed", "args.train_sampling_strategy"),

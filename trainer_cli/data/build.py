@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import torch
 
 from trainer_cli.config.errors import UserError
 from trainer_cli.config.schema import Args
+from trainer_cli.counts import START, Position
 from trainer_cli.data.loader import EvalLoader, KnowsLengths, TrainLoader
 from trainer_cli.data.reader import Workers
 from trainer_cli.data.source import Splits
@@ -69,8 +69,11 @@ def build_loaders(
     return train_loader, eval_loaders, predict_loader
 
 
-def count_steps(args: Args, loader: TrainLoader) -> int:
-    """Updates of the whole run; raises UserError where there would be none."""
+def count_steps(args: Args, loader: TrainLoader, at: Position = START) -> int:
+    """Updates of the whole run, those up to `at` among them; raises UserError where there would be none.
+
+    `args.max_steps` is a count of updates; epochs are those of today's batches from `at` on.
+    """
     per_epoch = loader.updates_per_epoch
     if "train" not in args.stages:
         return 0
@@ -84,6 +87,6 @@ def count_steps(args: Args, loader: TrainLoader) -> int:
         raise UserError("the training split is empty")
     if args.max_steps > 0:
         return args.max_steps
-    if per_epoch is None:
+    if loader.epochs is None:
         raise UserError("the training data is a stream of unknown length", right="give args.max_steps")
-    return math.ceil(args.num_train_epochs * per_epoch)
+    return loader.epochs.total(args.num_train_epochs, at)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 from array import array
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ import torch
 
 from trainer_cli.config.errors import UserError
 from trainer_cli.config.types import Ge, Lt
+from trainer_cli.counts import share_of
 from trainer_cli.data.collate import PadCollator
 from trainer_cli.data.embedded import plays
 from trainer_cli.data.files import ENDINGS, Table, ending_of, local_path, named_files, read_table, read_text
@@ -143,7 +143,7 @@ class LanguageModeling:
 
 def _split(blocks: TokenizedTexts, share: float) -> tuple[TokenizedTexts, TokenizedTexts]:
     """The first blocks, and the share of them at the end."""
-    held_out = math.ceil(share * len(blocks))
+    held_out = share_of(share, len(blocks))
     begin = len(blocks) - held_out
     if begin < 1:
         raise UserError(

@@ -11,6 +11,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from torch.utils.data import Dataset, IterableDataset
 
+from trainer_cli.counts import Epochs
 from trainer_cli.data.reader import Batch, Collate, Reader, StreamReader, Workers
 from trainer_cli.data.sampler import SamplingStrategy, epoch_order, shares
 from trainer_cli.data.streams import KnowsEpoch, State, resumable
@@ -75,18 +76,14 @@ class TrainLoader:
         return len(self.dataset) if isinstance(self.dataset, Sized) else None
 
     @property
-    def samples_per_epoch(self) -> int | None:
-        """Samples of an epoch that are trained on; None for a stream."""
-        if self.size is None or not self.drop_last:
-            return self.size
-        return self.size - self.size % self.global_batch
+    def epochs(self) -> Epochs | None:
+        """What an epoch is made of; None for a stream."""
+        return None if self.size is None else Epochs(self.size, self.global_batch, self.drop_last)
 
     @property
     def updates_per_epoch(self) -> int | None:
         """Updates of a whole epoch; None for a stream."""
-        if self.size is None:
-            return None
-        return self.size // self.global_batch if self.drop_last else -(-self.size // self.global_batch)
+        return None if self.epochs is None else self.epochs.updates
 
     def with_micro_batch(self, per_device: int) -> TrainLoader:
         """The same updates in micro-batches of `per_device` rows; raises ValueError where they do not fit."""

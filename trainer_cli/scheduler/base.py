@@ -9,14 +9,10 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from trainer_cli.config.errors import UserError
+from trainer_cli.counts import in_updates
 
 Curve = Callable[[int, int], float]
 """The factor on the learning rate after so many of so many updates."""
-
-
-def in_updates(amount: float, total: int) -> int:
-    """A number of updates: below 1 it is a share of all of them, rounded up."""
-    return math.ceil(amount * total) if amount < 1 else int(amount)
 
 
 def after_warmup(

@@ -11,7 +11,8 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from trainer_cli.config.errors import UserError
 from trainer_cli.config.types import Ge, Gt, Le, Lt
-from trainer_cli.scheduler.base import after_warmup, cosine_wave, in_updates
+from trainer_cli.counts import in_updates
+from trainer_cli.scheduler.base import after_warmup, cosine_wave
 
 
 def warmup_stable_decay(

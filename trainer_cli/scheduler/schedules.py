@@ -10,7 +10,8 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from trainer_cli.config.errors import UserError
 from trainer_cli.config.types import Ge, Gt, Le
-from trainer_cli.scheduler.base import after_warmup, cosine_wave, in_updates, share_of_peak
+from trainer_cli.counts import in_updates
+from trainer_cli.scheduler.base import after_warmup, cosine_wave, share_of_peak
 
 
 def constant(optimizer: Optimizer, num_training_steps: int, num_warmup_steps: float) -> LambdaLR:
