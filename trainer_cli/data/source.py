@@ -64,7 +64,10 @@ class Splits:
 
 
 class DataSource(Protocol):
-    """Data that is checked when it is made, before there is a model, and loaded when it is needed."""
+    """Data that is checked when it is made, before there is a model, and loaded when it is needed.
+
+    One that has a parameter `head` is given the pretrained model's, or None where the model has none.
+    """
 
     @property
     def description(self) -> str:
