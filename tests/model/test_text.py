@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+import transformers
 
 from trainer_cli.config.errors import UserError
 from trainer_cli.data.source import Labels
@@ -206,4 +209,40 @@ def test_damaged_weights_are_said_in_a_line(tmp_path: Path) -> None:
     classifier(config=BERT).save_pretrained(tmp_path)
     (tmp_path / "model.safetensors").unlink()
     with pytest.raises(UserError, match="cannot be loaded"):
+        classifier(pretrained=str(tmp_path))
+
+
+def pickled_model(directory: Path, shards: int = 1) -> Path:
+    """A model as it was saved for years: weights that share memory, in one pickle or several."""
+    config = transformers.GPT2Config(vocab_size=40, n_embd=8, n_layer=1, n_head=2, n_positions=8)
+    model = transformers.GPT2LMHeadModel(config)
+    model.config.save_pretrained(directory)
+    names = [f"pytorch_model-{index}-of-{shards}.bin" for index in range(shards)]
+    for name in ["pytorch_model.bin"] if shards == 1 else names:
+        torch.save(model.state_dict(), directory / name)
+    return directory
+
+
+@pytest.mark.slow
+def test_a_pickle_is_not_loaded_and_what_is_said_converts_it(tmp_path: Path) -> None:
+    directory = pickled_model(tmp_path)
+    with pytest.raises(UserError) as caught:
+        classifier(pretrained=str(directory))
+    said = caught.value.block()
+    assert "are in pytorch_model.bin, a pickle, which may run any code and so is never loaded" in said
+    code = said.partition('python -c "')[2].removesuffix('"')  # indented as it is printed, and pasted
+    subprocess.run([sys.executable, "-c", code], check=True)
+    stored = torch.load(directory / "pytorch_model.bin", weights_only=True)
+    loaded = classifier(pretrained=str(directory)).state_dict()
+    assert torch.equal(loaded["transformer.wte.weight"], stored["transformer.wte.weight"])
+
+
+def test_pickles_in_several_files_are_not_loaded_either(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="are in pytorch_model-0-of-2"):
+        classifier(pretrained=str(pickled_model(tmp_path, shards=2)))
+
+
+def test_a_directory_without_weights_is_not_taken_for_one_with_pickles(tmp_path: Path) -> None:
+    (pickled_model(tmp_path) / "pytorch_model.bin").unlink()
+    with pytest.raises(UserError, match="cannot be loaded: "):
         classifier(pretrained=str(tmp_path))

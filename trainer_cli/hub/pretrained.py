@@ -24,6 +24,11 @@ CONFIG = "config.json"
 ENOUGH = (CONFIG, "tokenizer.json", "tokenizer_config.json")
 """Files by one of which a directory is known to be a model's or a tokenizer's."""
 
+CONVERT = """if you trust who made it, convert it once:
+python -c "import torch, safetensors.torch as s; s.save_file({{k: v.clone().contiguous() for k, v in
+torch.load({pickle!r}, weights_only=True).items()}}, {safe!r}, {{'format': 'pt'}})\""""
+"""How weights that torch.save wrote become ones that hold nothing but numbers."""
+
 OTHERWISE = "a directory that save_pretrained wrote, or pkg://PACKAGE/PATH, does without the hub"
 
 
@@ -106,6 +111,28 @@ def unreachable(name: str, error: Exception) -> UserError:
             right="model.trust_remote_code=true, once you have read it",
         )
     return UserError(f"{name} cannot be loaded: {reason}")
+
+
+def pickled(name: str, found: str, error: Exception) -> UserError | None:
+    """The error for a model whose weights are a pickle alone, by what the library says of `found`; else None.
+
+    To read a pickle is to run what it holds.
+    """
+    folder = Path(found)
+    if folder.is_dir():
+        files = sorted(file.name for file in folder.glob("pytorch_model*.bin"))
+        right = CONVERT.format(
+            pickle=str(folder / "pytorch_model.bin"), safe=str(folder / "model.safetensors")
+        )
+        if len(files) > 1:
+            right = "save_pretrained, by a transformers of today, of the model that was saved so"
+    else:
+        files = ["a .bin file"] if "cannot be loaded with `safetensors`" in str(error) else []
+        right = "https://huggingface.co/spaces/safetensors/convert writes safetensors beside it"
+    if not files:
+        return None
+    what = f"the weights of {name} are in {files[0]}, a pickle, which may run any code and so is never loaded"
+    return UserError(what, right=right)
 
 
 def _in_package(name: str) -> Path:

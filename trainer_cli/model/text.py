@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import logging
+import os
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, cast
 
@@ -12,7 +13,7 @@ from torch import nn
 
 from trainer_cli.config.errors import UserError, missing_extra
 from trainer_cli.data.source import Labels
-from trainer_cli.hub.pretrained import resolve, unreachable
+from trainer_cli.hub.pretrained import pickled, resolve, unreachable
 from trainer_cli.imports import trim_transformers
 from trainer_cli.model.head import is_classifier
 
@@ -144,12 +145,13 @@ def build(
             path,
             trust_remote_code=trust_remote_code,
             dtype=torch.float32,
+            use_safetensors=True,
             ignore_mismatched_sizes=True,
             output_loading_info=True,
             **{**head, **(config or {})},
         )
     except OSError as error:
-        raise unreachable(pretrained, error) from error
+        raise (pickled(pretrained, path, error) or unreachable(pretrained, error)) from error
     check_weights(pretrained, loaded["missing_keys"], loaded["mismatched_keys"], complete)
     built: nn.Module = model
     return built
@@ -192,6 +194,8 @@ def quiet_transformers() -> Any:
         raise missing_extra("transformers", "text") from error
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
+    # Of a repository without safetensors it would ask a service to make some, and take what that offers.
+    os.environ["DISABLE_SAFETENSORS_CONVERSION"] = "1"
     return transformers
 
 
