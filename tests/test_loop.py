@@ -248,7 +248,7 @@ def test_another_error_is_none_of_memory(tmp_path: Path) -> None:
     assert not device.ran_out_of_memory(RuntimeError("shapes do not match"))
     with built(tmp_path, "args.auto_find_batch_size=true") as engine:
         engine.module.layers[0] = nn.Linear(5, 16)
-        with pytest.raises(RuntimeError, match="mat1 and mat2"):
+        with pytest.raises(UserError, match=r"training, rows .*RuntimeError: mat1 and mat2"):
             runner.run(engine)
 
 

@@ -136,7 +136,7 @@ def test_without_training_there_is_little_to_try(attempt: Callable[..., Result])
 @pytest.mark.parametrize(
     ("overrides", "stage", "says"),
     [
-        (["model.in_features=7"], "update on the longest batch", "RuntimeError: mat1 and mat2"),
+        (["model.in_features=7"], "build", "RuntimeError: mat1 and mat2"),
         (
             [
                 "model._target_=test_trials.NoLongRows",

@@ -13,7 +13,9 @@ from torch import Tensor, nn
 from trainer_cli import nonfinite
 from trainer_cli.checkpoint.contents import generator_state, restore_generators
 from trainer_cli.config.errors import UserError
+from trainer_cli.culprits import tell_rows
 from trainer_cli.data.loader import EvalLoader, GlobalBatch, MicroBatch
+from trainer_cli.data.reader import Batch
 from trainer_cli.engine import Engine, Row
 from trainer_cli.loss import named_losses
 from trainer_cli.optim import InBackward
@@ -87,7 +89,7 @@ def train_step(engine: Engine, micro_batches: list[MicroBatch]) -> Update:
     It is not made, and `step` not counted, where the gradient is not finite.
     """
     optimizer, strategy, scaler, state = engine.optimizer, engine.strategy, engine.scaler, engine.state
-    counts = [engine.loss.count(micro.inputs) if micro.real else 0 for micro in micro_batches]
+    counts = [count_items(engine, micro) for micro in micro_batches]
     items, interrupted = strategy.sum([sum(counts), is_signalled(engine)])
     engine.evaluation = None
     # The processes' gradients come out averaged; their sum over the global count is what is wanted.
@@ -117,10 +119,27 @@ def train_step(engine: Engine, micro_batches: list[MicroBatch]) -> Update:
     return update
 
 
+def count_items(engine: Engine, micro: MicroBatch) -> int:
+    """Items of a micro-batch; none of one that is a stand-in."""
+    try:
+        return engine.loss.count(micro.inputs) if micro.real else 0
+    except Exception as error:
+        tell_rows(error, "training", micro.rows, micro.inputs)
+
+
 def forward_backward(engine: Engine, micro: MicroBatch, count: int, scale: float) -> dict[str, Tensor]:
     """Add a micro-batch's share to the gradients; returns the sums of its losses by name."""
-    with engine.autocast():
-        loss_sum, outputs = engine.loss(engine.model, engine.place(micro.inputs), count)
+    try:
+        with engine.autocast():
+            loss_sum, outputs = engine.loss(engine.model, engine.place(micro.inputs), count)
+    except Exception as error:
+        tell_rows(error, "training", micro.rows, micro.inputs)
+    if not loss_sum.requires_grad:
+        raise UserError(
+            "the loss has no gradient: the model detaches it or computes it under torch.no_grad, or nothing"
+            " that it is made of has weights to train",
+            right="a loss that is made of the model's outputs as they are",
+        )
     if not micro.real:
         loss_sum = loss_sum * 0
     engine.notify("on_backward_begin", loss_sum)
@@ -314,17 +333,13 @@ def evaluate_set(engine: Engine, loader: EvalLoader) -> Row:
     for metric in engine.metrics.values():
         metric.reset()
     engine.notify("on_evaluate_begin", loader)
-    for batch in loader:
+    for number, batch in enumerate(loader):
         if is_signalled(engine):
             break
-        count = engine.loss.count(batch)
-        batch = engine.place(batch)
-        with engine.autocast():
-            loss_sum, outputs = engine.loss(engine.module, batch, count)
-        for metric in engine.metrics.values():
-            metric.update(*engine.loss.scored(outputs, batch), loss_sum, count)
-        named = {name: loss * count for name, loss in named_losses(outputs).items()}
-        window.add([{"loss": loss_sum, **named}], count)
+        try:
+            score_batch(engine, batch, window)
+        except Exception as error:
+            tell_rows(error, "evaluation", loader.rows(number), batch)
         engine.notify("on_evaluate_step")
     own = {"items": window.items, "signals": is_signalled(engine)}
     totals = engine.strategy.sum_by_name({"loss": 0.0, **window.totals(), **own})
@@ -337,3 +352,15 @@ def evaluate_set(engine: Engine, loader: EvalLoader) -> Row:
         for name, metric in engine.metrics.items()
     }
     return losses | scores
+
+
+def score_batch(engine: Engine, batch: Batch, window: LossWindow) -> None:
+    """Add a batch's losses to the window, and what it gives to the metrics."""
+    count = engine.loss.count(batch)
+    batch = engine.place(batch)
+    with engine.autocast():
+        loss_sum, outputs = engine.loss(engine.module, batch, count)
+    for metric in engine.metrics.values():
+        metric.update(*engine.loss.scored(outputs, batch), loss_sum, count)
+    named = {name: loss * count for name, loss in named_losses(outputs).items()}
+    window.add([{"loss": loss_sum, **named}], count)

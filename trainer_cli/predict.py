@@ -12,6 +12,7 @@ from torch import Tensor
 
 from trainer_cli import durable
 from trainer_cli.config.errors import UserError
+from trainer_cli.culprits import tell_rows
 from trainer_cli.data.loader import EvalLoader
 from trainer_cli.data.reader import Batch
 from trainer_cli.engine import Engine
@@ -62,21 +63,29 @@ def predictions(engine: Engine, loader: EvalLoader) -> Iterator[dict[str, Any]]:
     """This process's predictions, in the order of its rows."""
     engine.module.eval()
     engine.notify("on_evaluate_begin", loader)
-    for batch in loader:
-        inputs = {name: tensor for name, tensor in engine.place(batch).items() if name != "labels"}
-        with engine.autocast():
-            outputs = engine.module(**inputs)
-        logits = logits_of(outputs)
-        if logits.ndim == 3:
-            yield from token_rows(engine, logits, batch)
-        elif logits.ndim in (1, 2):
-            yield from score_rows(engine, logits.view(len(logits), -1))
-        else:
-            raise UserError(
-                "args.stages=[predict] writes the scores of a row or of each of its tokens, and this model"
-                f" gives {logits.ndim - 1} dimensions a row"
-            )
+    for number, batch in enumerate(loader):
+        try:
+            yield from rows_of(engine, batch)
+        except Exception as error:
+            tell_rows(error, "prediction", loader.rows(number), batch)
         engine.notify("on_evaluate_step")
+
+
+def rows_of(engine: Engine, batch: Batch) -> Iterator[dict[str, Any]]:
+    """The predictions of a batch."""
+    inputs = {name: tensor for name, tensor in engine.place(batch).items() if name != "labels"}
+    with engine.autocast():
+        outputs = engine.module(**inputs)
+    logits = logits_of(outputs)
+    if logits.ndim == 3:
+        yield from token_rows(engine, logits, batch)
+    elif logits.ndim in (1, 2):
+        yield from score_rows(engine, logits.view(len(logits), -1))
+    else:
+        raise UserError(
+            "args.stages=[predict] writes the scores of a row or of each of its tokens, and this model"
+            f" gives {logits.ndim - 1} dimensions a row"
+        )
 
 
 def logits_of(outputs: Any) -> Tensor:

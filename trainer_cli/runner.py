@@ -43,6 +43,7 @@ from trainer_cli.model.tokens import fit
 from trainer_cli.optim import Modal, check_hyperparameters, parameter_groups
 from trainer_cli.optim.averaging import Averaging, ExponentialAverage, OptimizerAveraging
 from trainer_cli.predict import predict
+from trainer_cli.rehearsal import rehearse
 from trainer_cli.restore import restore
 from trainer_cli.runs.journal import PRUNED
 from trainer_cli.saving import small_files
@@ -197,6 +198,7 @@ def build(
 
     with stage(11, "finalise"):
         check_engine(engine)
+        rehearse(engine)
         for tracker in trackers.values():
             tracker.start(run_dir, engine.state.step, engine.state.rows)
         # What was built lives as long as the run: the collector need not look at it again.

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional
 
-from trainer_cli.config.errors import UserError
+from trainer_cli.config.errors import Misfit, UserError
 from trainer_cli.loss import CrossEntropy, Loss
-from trainer_cli.loss.base import IGNORED, Misfit
+from trainer_cli.loss.base import IGNORED
 
 CLASSES = 4
 

@@ -10,9 +10,8 @@ import torch
 from small_run import built, run
 from torch import Tensor, nn
 
-from trainer_cli.config.errors import UserError
+from trainer_cli.config.errors import Misfit, UserError
 from trainer_cli.loss import CrossEntropy, Elementwise
-from trainer_cli.loss.base import Misfit
 from trainer_cli.tracker.jsonl import FILE, read
 
 

@@ -57,6 +57,14 @@ class UserError(Exception):
         return head + "\n\n".join(problem.block() for problem in self.problems)
 
 
+class Misfit(UserError):
+    """A row of the data does not fit: the one at `row` of its batch, from 0."""
+
+    def __init__(self, what: str, where: str = "", right: str = "", row: int = 0) -> None:
+        super().__init__(what, where, right)
+        self.row = row
+
+
 class RunFailed(UserError):
     """The run came to an end that the user can understand: shown as a short block, exit code 1."""
 

@@ -28,10 +28,14 @@ class KnowsLengths(Protocol):
 
 @dataclass(frozen=True)
 class MicroBatch:
-    """One forward's inputs; `real` is False for a stand-in that only keeps the processes in step."""
+    """One forward's inputs; `real` is False for a stand-in that only keeps the processes in step.
+
+    `rows` are those of the data that it has, as a GlobalBatch names them.
+    """
 
     inputs: Batch
     real: bool = True
+    rows: Sequence[int] = ()
 
 
 @dataclass(frozen=True)
@@ -117,7 +121,7 @@ class TrainLoader:
         reader = Reader(self.dataset, self.collate, self.seed, epoch)
         batches = self.workers.batches(reader, (rows for _, part in ahead for rows, _ in part))
         for group, part in parts:
-            yield GlobalBatch(group, [MicroBatch(next(batches), real) for _, real in part])
+            yield GlobalBatch(group, [MicroBatch(next(batches), real, rows) for rows, real in part])
 
     def _stream(
         self, dataset: IterableDataset[Any], epoch: int, start: int, state: State | None
@@ -130,8 +134,8 @@ class TrainLoader:
         for rows, batches, after in self.workers.groups(reader):
             if self.drop_last and len(rows) < self.global_batch:
                 return
-            real = [real for _, real in self._part(rows)]
-            yield GlobalBatch(rows, list(map(MicroBatch, batches, real)), after)
+            part = zip(batches, self._part(rows), strict=True)
+            yield GlobalBatch(rows, [MicroBatch(batch, real, own) for batch, (own, real) in part], after)
 
     def _split(self, group: list[int]) -> list[list[int]]:
         return [rows for rows, _ in self._part(group)]
@@ -168,6 +172,14 @@ class EvalLoader:
     def batches(self) -> int | None:
         """Batches of this process; None for a stream."""
         return -(-len(self._indices()) // self.per_device) if isinstance(self.dataset, Sized) else None
+
+    def rows(self, number: int) -> list[int]:
+        """The rows of one of this process's batches, by its number; of a stream by their positions in it."""
+        at = number * self.per_device
+        if isinstance(self.dataset, IterableDataset):
+            group = self.per_device * self.world_size
+            return list(range(number * group + self.rank, (number + 1) * group, self.world_size))
+        return self._indices()[at : at + self.per_device]
 
     def __iter__(self) -> Iterator[Batch]:
         if isinstance(self.dataset, IterableDataset):

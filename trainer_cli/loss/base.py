@@ -9,19 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from trainer_cli.config.errors import UserError
+from trainer_cli.config.errors import Misfit, UserError
 
 Outputs = Mapping[str, Tensor]
 IGNORED = -100
 NUMBERS = "labels are class numbers from 0 (int64), or numbers to be predicted (float32)"
-
-
-class Misfit(UserError):
-    """A row that does not fit; `row` counts from the first of its batch."""
-
-    def __init__(self, what: str, where: str = "", right: str = "", row: int = 0) -> None:
-        super().__init__(what, where, right)
-        self.row = row
 
 
 class Loss(ABC):
@@ -82,23 +74,24 @@ def whole(labels: Tensor) -> Tensor:
 def of_classes(loss: Loss, logits: Tensor, labels: Tensor) -> Tensor:
     """Integer labels of any width as int64, in the shape that the logits have without their classes.
 
-    Raises Misfit unless they fit; a last dimension of 1 is left out.
+    Raises UserError unless they fit; a last dimension of 1 is left out.
     """
     shape = logits.shape[:-1]
     if not labels.is_floating_point() and labels.shape in (shape, (*shape, 1)):
         return whole(labels).reshape(shape)
     wanted = f"{type(loss).__name__} takes integers {tuple(shape)} for logits {tuple(logits.shape)}"
-    raise Misfit(f"labels are {described(labels)}, and {wanted}", right=NUMBERS)
+    right = "int64 class numbers, or floats in the shape of the logits; loss=mse predicts numbers"
+    raise UserError(f"labels are {described(labels)}, and {wanted}", right=right)
 
 
 def of_numbers(loss: Loss, logits: Tensor, labels: Tensor) -> Tensor:
-    """Logits in the shape of the labels; raises Misfit unless only a last dimension of 1 differs."""
+    """Logits in the shape of the labels; raises UserError unless only a last dimension of 1 differs."""
     if labels.shape in (logits.shape, (*logits.shape, 1)) or logits.shape == (*labels.shape, 1):
         return logits.reshape(labels.shape)
-    raise Misfit(
+    raise UserError(
         f"labels are {described(labels)}, and {type(loss).__name__} takes as many numbers as the model gives:"
         f" logits {tuple(logits.shape)}",
-        right="loss=cross_entropy takes class numbers; a model of numbers gives one for each label",
+        right="a model that gives a number for each label; loss=cross_entropy is for class numbers",
     )
 
 

@@ -9,12 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from trainer_cli.config.errors import UserError
+from trainer_cli.config.errors import Misfit, UserError
 from trainer_cli.config.types import Ge, Le
 from trainer_cli.loss.base import (
     IGNORED,
     Loss,
-    Misfit,
     Outputs,
     at_least_float32,
     check_range,
