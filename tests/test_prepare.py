@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import platform
@@ -18,6 +19,9 @@ from trainer_cli import prepare
 from trainer_cli.checkpoint.store import FORMAT, MANIFEST, STATE, Checkpoints, verify, write_manifest
 from trainer_cli.config.errors import UserError
 from trainer_cli.prepare import Prepared, take_back
+from trainer_cli.runs import find
+from trainer_cli.runs.lock import FILE as LOCK
+from trainer_cli.runs.lock import Lock
 from trainer_cli.runs.record import CONFIG, FILE, Record, start_of
 from trainer_cli.tracker.jsonl import FILE as METRICS
 
@@ -73,8 +77,8 @@ def damage(run_dir: Path, *steps: int) -> None:
 
 
 def tree(folder: Path) -> dict[Path, tuple[int, bytes | None]]:
-    """Every file and directory with its time and contents."""
-    found = [path for path in folder.rglob("*") if not path.is_symlink()]
+    """Every file and directory with its time and contents, but for locks."""
+    found = [path for path in folder.rglob("*") if not path.is_symlink() and path.name != LOCK]
     return {path: (path.stat().st_mtime_ns, path.read_bytes() if path.is_file() else None) for path in found}
 
 
@@ -217,6 +221,7 @@ def test_a_run_goes_on_under_another_strategy_or_checkpoint_option() -> None:
     ]
     fields = Record.load(run_dir).fields
     assert fields["processes"] == 2 and fields["choices"]["strategy"] == "ddp"
+    prepared.lock.release()
     # It is its own now, and goes on so without a word; and back.
     Record.load(run_dir).end("preempted")
     assert begin("resume=latest").notes[1:] == []
@@ -283,6 +288,70 @@ def test_a_run_that_still_runs_is_left_alone(resume: str, other_process: int) ->
     assert f"kill {other_process}" in block
 
 
+@pytest.mark.parametrize("resume", ["latest", "auto", "RUN", "ID", "RUN/checkpoint-30", "RUN/checkpoint-10"])
+def test_of_two_starts_of_a_killed_run_one_has_it_and_the_other_is_refused(resume: str) -> None:
+    run_dir = made()
+    Record.load(run_dir).update(status="running", pid_start="a boot 17")
+    first = begin(*WORDS, "resume=auto")
+    resume = resume.replace("RUN", str(run_dir)).replace("ID", run_dir.name)
+    block = refused(*WORDS, f"resume={resume}")
+    assert f"{run_dir} is still running: process {os.getpid()} on {platform.node()}" in block
+    Record.load(run_dir).end("preempted")
+    first.lock.release()
+    assert begin(*WORDS, f"resume={resume}").notes[0].startswith(f"resuming {run_dir} at step")
+
+
+def test_a_fresh_run_is_held_from_before_it_is_one() -> None:
+    prepared = begin(*WORDS)
+    assert f"{prepared.run_dir} is still running: process {os.getpid()}" in refused(*WORDS, "resume=auto")
+    older = made()
+    os.utime(older / FILE)
+    assert begin(*WORDS, "resume=latest").run_dir == older
+
+
+def test_what_was_done_meanwhile_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    run_dir = made()
+    take = find.take
+
+    def late(*words: Any) -> Lock:
+        Record.load(run_dir).end("finished")
+        save(run_dir, 40)
+        return take(*words)
+
+    monkeypatch.setattr(find, "take", late)
+    prepared = begin(*WORDS, "resume=auto")
+    assert prepared.done and prepared.notes == [f"{run_dir} is finished"]
+
+
+def test_a_finished_run_and_a_refused_one_are_let_go() -> None:
+    run_dir = made(status="finished")
+    with pytest.raises(UserError) as caught:
+        begin(f"resume={run_dir}", "model=causal_lm")
+    held = [begin(f"resume={run_dir}"), begin(f"resume={run_dir}")]
+    assert [prepared.done for prepared in held] == [True, True]
+    assert "checkpoint.allow" in caught.value.block()
+
+
+def test_without_locks_a_run_of_another_machine_is_not_taken_for_ended(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    run_dir = made()
+    Record.load(run_dir).update(status="running", pid=1, host="elsewhere")
+
+    def flock(*_: Any) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    block = refused(*WORDS, "resume=auto")
+    assert (
+        f"{run_dir} may still be running: run.json names elsewhere, its disk has no locks, and"
+        f" {platform.node()} cannot tell whether it has ended there"
+    ) in block
+    assert "the same command on elsewhere can tell" in block and '"status": "failed" in run.json' in block
+    Record.load(run_dir).update(status="failed")
+    assert begin(*WORDS, "resume=auto").run_dir == run_dir
+
+
 def test_a_later_process_of_the_same_number_is_none_of_its(other_process: int) -> None:
     run_dir = made()
     Record.load(run_dir).update(status="running", pid=other_process, pid_start="a boot 17")
@@ -292,7 +361,9 @@ def test_a_later_process_of_the_same_number_is_none_of_its(other_process: int) -
 def test_a_run_of_another_machine_goes_on_and_says_where_it_was() -> None:
     run_dir = made()
     Record.load(run_dir).update(status="running", pid=1, host="elsewhere")
-    assert "(checkpoint-30; last seen running on elsewhere)" in begin("resume=latest").notes[0]
+    head, lock, *_ = begin("resume=latest").notes
+    assert "(checkpoint-30; last seen running on elsewhere)" in head
+    assert lock.startswith("  its lock is free: it has ended on elsewhere, or that machine does not share")
 
 
 # bad input
@@ -532,6 +603,7 @@ def test_a_run_that_was_moved_goes_on(folder: Path) -> None:
     assert prepared.run_dir == moved
     assert Record.load(moved).fields["resume_from"] == str(folder / "archive" / "moved" / "checkpoint-30")
     Record.load(moved).end("preempted")
+    prepared.lock.release()
     assert begin("resume=latest", "args.output_dir=archive").run_dir == moved
 
 
@@ -555,10 +627,12 @@ def test_an_older_checkpoint_begins_a_run_of_its_own_and_the_old_one_stays() -> 
     assert (prepared.run_dir / METRICS).read_text() == (run_dir / METRICS).read_text()
     # Killed before a checkpoint of its own, it begins again where it began.
     record.end("failed")
+    prepared.lock.release()
     again = begin(*WORDS, "resume=auto")
     assert again.run_dir == prepared.run_dir
     assert again.notes[0].startswith(f"resuming {prepared.run_dir} at step 10")
     take_back(again)
+    again.lock.release()
     shutil.rmtree(run_dir / "checkpoint-10")
     assert "the only checkpoint of" in refused(*WORDS, "resume=auto")
 

@@ -144,6 +144,7 @@ def test_nothing_is_started_where_nothing_is_left_to_do(
 ) -> None:
     prepared = prepare()
     prepared.done, prepared.notes = True, ["it is finished"]
+    prepared.lock.release()
     before = {path: path.read_bytes() for path in prepared.run_dir.iterdir()}
     assert start.carry_out(lambda: prepared, traceback=False) == 0
     assert capsys.readouterr().err == "it is finished\n"
@@ -304,6 +305,7 @@ print("came back with", code)
 def test_a_launcher_s_processes_all_end_where_nothing_is_left_to_do(prepare: Callable[..., Prepared]) -> None:
     prepared = prepare()
     Record.load(prepared.run_dir).end("finished")
+    prepared.lock.release()
     before = (prepared.run_dir / "run.json").read_bytes()
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

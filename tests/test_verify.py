@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
-from trainer_cli.checkpoint.store import Checkpoints
+from trainer_cli import verify as module
+from trainer_cli.checkpoint.store import Checkpoints, verify
 from trainer_cli.config.errors import UserError
 from trainer_cli.runs.record import Record
 from trainer_cli.verify import verify_checkpoints
@@ -90,3 +92,52 @@ def test_an_empty_checkpoint_is_damaged(tmp_path: Path, capsys: pytest.CaptureFi
     (tmp_path / "checkpoint-3").mkdir()
     assert verify_checkpoints([str(tmp_path / "checkpoint-3")], as_json=False) == 1
     assert capsys.readouterr().out.endswith("manifest.json is missing\n")
+
+
+def test_what_rotation_takes_away_meanwhile_is_no_damage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_dir = make_run(tmp_path, 1, 2, 3).run_dir
+
+    def rotating(checkpoint: Path) -> str | None:
+        Checkpoints(run_dir, 1).rotate(3, None)
+        return verify(checkpoint)
+
+    monkeypatch.setattr(module, "verify", rotating)
+    assert verify_checkpoints([str(run_dir)], as_json=True) == 0
+    assert [item["step"] for item in json.loads(capsys.readouterr().out)] == [3]
+    shutil.rmtree(run_dir / "checkpoint-3")
+    with pytest.raises(UserError, match="has no checkpoints"):
+        verify_checkpoints([str(run_dir)], as_json=False)
+
+
+def test_where_all_are_taken_away_meanwhile_that_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_dir = make_run(tmp_path, 1).run_dir
+
+    def gone(checkpoint: Path) -> str | None:
+        shutil.rmtree(checkpoint)
+        return verify(checkpoint)
+
+    monkeypatch.setattr(module, "verify", gone)
+    with pytest.raises(UserError, match="taken away while they were read"):
+        verify_checkpoints([str(run_dir / "checkpoint-1")], as_json=False)
+
+
+def test_one_that_is_written_again_meanwhile_is_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_dir = make_run(tmp_path, 1).run_dir
+    (run_dir / "checkpoint-1" / "state.json").write_text("{} ")
+    looks = []
+
+    def saved_again(checkpoint: Path) -> str | None:
+        looks.append(verify(checkpoint))
+        if len(looks) == 1:
+            Checkpoints(run_dir, None).save(1, 0, lambda directory: None)
+        return looks[-1]
+
+    monkeypatch.setattr(module, "verify", saved_again)
+    assert verify_checkpoints([str(run_dir)], as_json=False) == 0
+    assert len(looks) == 2 and looks[0] is not None and looks[1] is None

@@ -20,6 +20,7 @@ from trainer_cli.config.received import Trusted, Untrusted, check_remote_code, r
 from trainer_cli.config.resume import FROM_START, Setup, block, differences, explain, text
 from trainer_cli.runs.code import FILE as DIFF
 from trainer_cli.runs.find import NO_RECORD, Found, at_newest, check, find, forbidden, why_afresh
+from trainer_cli.runs.lock import Lock, still_running, take
 from trainer_cli.runs.record import CONFIG, FILE, Record, cannot_be_made, identity, now, provenance
 from trainer_cli.tracker.jsonl import FILE as METRICS
 
@@ -29,6 +30,7 @@ class Prepared:
     """A run that is ready to be started; `notes` is what to say before, `done` that nothing is left to do.
 
     `before` holds the texts of an old run's files that going on with it has changed; None: it had none.
+    `lock` holds the run's directory.
     """
 
     run_dir: Path
@@ -37,6 +39,7 @@ class Prepared:
     notes: list[str] = field(default_factory=list)
     done: bool = False
     before: dict[Path, str | None] = field(default_factory=dict)
+    lock: Lock = field(default_factory=Lock)
 
 
 def prepare(overrides: Sequence[str], config_dirs: Sequence[str], argv: Sequence[str]) -> Prepared:
@@ -50,7 +53,9 @@ def prepare(overrides: Sequence[str], config_dirs: Sequence[str], argv: Sequence
         found = find(str(resume), root, chosen)
         if found is not None:
             trusted = Trusted(composition.config, overrides, composition.folders)
-            return go_on(found, Today(str(resume), overrides, config_dirs, argv, trusted, chosen))
+            today = Today(str(resume), overrides, config_dirs, argv, trusted, chosen)
+            with found.lock.released_by_errors():
+                return go_on(found, today)
         notes = why_afresh(root, chosen)
     if composition.problems:
         raise UserError.many(composition.problems)
@@ -63,17 +68,17 @@ def begin(composition: Composition, argv: Sequence[str]) -> Prepared:
     """A fresh run."""
     words = without_resume(composition.overrides)
     config, folders = composition.config, composition.folders
-    record = create(config, composition.choices, folders, argv, overrides=words, **provenance())
-    return Prepared(record.run_dir, composition.config, fresh=True, notes=list(composition.warnings))
+    prepared = create(config, composition.choices, folders, argv, overrides=words, **provenance())
+    prepared.notes = list(composition.warnings)
+    return prepared
 
 
 def begin_job(
     composition: Composition, run_dir: Path, argv: Sequence[str], words: Sequence[str], **fields: Any
 ) -> Prepared:
     """A fresh run of a sweep, in its own directory; `fields` are of its record, provenance among them."""
-    config = composition.config
-    record = create(
-        config,
+    return create(
+        composition.config,
         composition.choices,
         composition.folders,
         argv,
@@ -81,17 +86,18 @@ def begin_job(
         overrides=list(words),
         **fields,
     )
-    return Prepared(record.run_dir, config, fresh=True)
 
 
 def go_on_with_job(
-    record: Record, composition: Composition, config_dirs: Sequence[str], argv: Sequence[str]
+    run_dir: Path, composition: Composition, config_dirs: Sequence[str], argv: Sequence[str]
 ) -> Prepared:
     """A run of a sweep that was started before; raises UserError where it runs, or cannot be gone on with."""
     words = [word for word in composition.overrides if not word.startswith("sweep.")]
     trusted = Trusted(composition.config, words, composition.folders)
     today = Today("auto", words, config_dirs, argv, trusted, composition.choices)
-    return go_on(at_newest(record), today)
+    found = at_newest(run_dir)
+    with found.lock.released_by_errors():
+        return go_on(found, today)
 
 
 def create(
@@ -103,7 +109,7 @@ def create(
     run_dir: Path | None = None,
     diff: str | None = None,
     **fields: Any,
-) -> Record:
+) -> Prepared:
     """The directory of a new run: its configuration, the rows that it goes on from if any, its record.
 
     `run_dir` is where it is to be; None: in one named after the time. `diff` is what is not committed.
@@ -128,6 +134,7 @@ def create(
     else:
         record = Record.at(run_dir, about)
     try:
+        lock = take(record.run_dir, still_running)
         dump(config, record.run_dir / CONFIG, f"run {record.fields['id']}: trainer-cli {' '.join(argv)}")
         if metrics is not None:
             (record.run_dir / METRICS).write_bytes(durable.read(metrics))
@@ -137,7 +144,7 @@ def create(
     except OSError as error:
         discard(record.run_dir)
         raise cannot_be_made(record.run_dir, str(error.strerror)) from error
-    return record
+    return Prepared(record.run_dir, config, fresh=True, lock=lock)
 
 
 SESSIONS = 100
@@ -183,6 +190,7 @@ def go_on(found: Found, today: Today) -> Prepared:
     config = apply(before, words, chosen=chosen, made_of=made_of, config_dirs=today.config_dirs)
     check_remote_code(record.run_dir / CONFIG, config, today.trusted)
     if record.status == "finished" and found.newest and identity(before) == identity(config):
+        found.lock.release()
         return Prepared(record.run_dir, config, False, [f"{record.run_dir} is finished"], done=True)
     check(found, today.resume, config["checkpoint"]["on_damage"])
 
@@ -251,7 +259,7 @@ def in_place(
         raise forbidden(run_dir, "written to")
     files = (run_dir / CONFIG, run_dir / FILE)
     before: dict[Path, str | None] = {path: path.read_text(encoding="utf-8") for path in files}
-    prepared = Prepared(run_dir, config, fresh=False, before=before)
+    prepared = Prepared(run_dir, config, fresh=False, before=before, lock=found.lock)
     git, was = fields["git"], record.fields.get("git") or {}
     if diff is not None and git["changes"] == was.get("changes") and was.get("diff"):
         git, diff = {**git, "diff": was["diff"]}, None
@@ -279,9 +287,10 @@ def branch(
     """Go on from an older checkpoint as a run of its own: the newer ones stay what they are."""
     folders = [Path(folder) for folder in fields["project"]]
     parent, rows = found.record.fields["id"], found.record.run_dir / METRICS
-    record = create(config, fields["choices"], folders, argv, rows, diff=diff, **fields, parent=parent)
-    note = f"  as a run of its own, for there is a newer checkpoint: {record.run_dir}"
-    return Prepared(record.run_dir, config, fresh=True, notes=[note])
+    prepared = create(config, fields["choices"], folders, argv, rows, diff=diff, **fields, parent=parent)
+    found.lock.release()
+    prepared.notes = [f"  as a run of its own, for there is a newer checkpoint: {prepared.run_dir}"]
+    return prepared
 
 
 def recorded_folders(fields: Mapping[str, Any]) -> list[Path]:

@@ -28,6 +28,7 @@ from trainer_cli.launch import die_with_parent, record_failure
 from trainer_cli.logs import relayed, start_logging
 from trainer_cli.prepare import newest_saved
 from trainer_cli.runs.console import console
+from trainer_cli.runs.lock import joined
 from trainer_cli.runs.record import CONFIG, Record
 from trainer_cli.runs.screen import short
 from trainer_cli.signals import ONE_SIGNAL, SIGNALS, EarlySignals, Stopped
@@ -42,8 +43,9 @@ log = logging.getLogger("trainer_cli")
 def main() -> int:
     """`python -m trainer_cli.rank RUN_DIR [--traceback]`, as the launcher and sweeps start it."""
     die_with_parent()
-    several = "RANK" in os.environ
-    return leave(execute(Path(sys.argv[1]), "--traceback" in sys.argv[2:], speaks_for_all=several))
+    several, run_dir = "RANK" in os.environ, Path(sys.argv[1])
+    with joined(run_dir):
+        return leave(execute(run_dir, "--traceback" in sys.argv[2:], speaks_for_all=several))
 
 
 def leave(code: int) -> int:

@@ -112,7 +112,7 @@ def again(
         *changes(Setup(before, count, **was), Setup(config, processes(config), **now_is)),
         *edits(config, words, config_dirs),
     ]
-    record = create(
+    prepared = create(
         config,
         {group: option for group, option in {**chosen, **today}.items() if option},
         trusted.folders,
@@ -122,7 +122,8 @@ def again(
         rerun_of=fields["id"],
         **now_is,
     )
-    return Prepared(record.run_dir, config, fresh=True, notes=notes)
+    prepared.notes = notes
+    return prepared
 
 
 def history(fields: Mapping[str, Any]) -> list[str]:

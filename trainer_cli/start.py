@@ -15,6 +15,7 @@ from trainer_cli.config.errors import UserError
 from trainer_cli.config.printable import say
 from trainer_cli.launch import die_with_parent
 from trainer_cli.prepare import Prepared, newest_saved, prepare, take_back
+from trainer_cli.runs.lock import joined
 from trainer_cli.runs.record import CONFIG, Record
 from trainer_cli.signals import SIGNALS, EarlySignals, Stopped
 
@@ -23,9 +24,10 @@ def main() -> int:
     """`python -m trainer_cli.start RUN_DIR [--traceback]`: a sweep's prepared run of several processes."""
     die_with_parent()
     run_dir = Path(sys.argv[1])
-    folders = [Path(folder) for folder in Record.load(run_dir).fields["project"]]
-    strategy = load(run_dir / CONFIG, folders=folders)["strategy"]
-    return execute_ranks(run_dir, strategy, "--traceback" in sys.argv[2:])
+    with joined(run_dir):
+        folders = [Path(folder) for folder in Record.load(run_dir).fields["project"]]
+        strategy = load(run_dir / CONFIG, folders=folders)["strategy"]
+        return execute_ranks(run_dir, strategy, "--traceback" in sys.argv[2:])
 
 
 def execute(prepared: Prepared, traceback: bool) -> int:
@@ -50,8 +52,12 @@ def execute(prepared: Prepared, traceback: bool) -> int:
 
 
 def carry_out(make: Callable[[], Prepared], traceback: bool) -> int:
-    """Make a run ready, say what is to be said of it, and run it; returns the exit code."""
+    """Make a run ready, say what is to be said of it, and run it; returns the exit code.
+
+    Its directory is held to the end.
+    """
     early = EarlySignals()
+    prepared: Prepared | None = None
     try:
         with early.held():  # a run's directory is made whole, or not at all
             early.watch()
@@ -64,7 +70,12 @@ def carry_out(make: Callable[[], Prepared], traceback: bool) -> int:
 
         return rank.leave(execute(prepared, traceback))
     except Stopped as signalled:
+        if prepared is None:
+            raise
         return stopped(prepared.run_dir, signalled.number)
+    finally:
+        if prepared is not None:
+            prepared.lock.release()
 
 
 def rank_command(run_dir: Path, traceback: bool) -> list[str]:
@@ -83,7 +94,8 @@ def execute_under_launcher(
     if os.environ["RANK"] != "0":
         run_dir = join().get(key).decode()
         join().set(f"{key}/{os.environ['RANK']}", "read")
-        return rank.leave(rank.execute(Path(run_dir), traceback) if run_dir else 0)
+        with joined(Path(run_dir)) if run_dir else contextlib.nullcontext():
+            return rank.leave(rank.execute(Path(run_dir), traceback) if run_dir else 0)
     prepared = prepare(overrides, config_dirs, argv)
     for note in prepared.notes:
         say(note)

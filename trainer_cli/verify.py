@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -30,7 +32,7 @@ class Verdict:
 def verify_checkpoints(words: Sequence[str], as_json: bool) -> int:
     """Check those of each run or checkpoint, a line each as it is done; exit code 1 where one is damaged.
 
-    Raises UserError where there is nothing to check.
+    One that its run takes away meanwhile is left out. Raises UserError where there is nothing to check.
     """
     if not words:
         raise UserError("verify needs a run or a checkpoint", right="trainer-cli runs lists the runs")
@@ -39,10 +41,17 @@ def verify_checkpoints(words: Sequence[str], as_json: bool) -> int:
     width = max(len(str(path)) for path in checkpoints)
     for path in checkpoints:
         verdict = examine(path)
+        if verdict is None:
+            continue
         verdicts.append(verdict)
         if not as_json:
             held = f"{verdict.files:>3} files {megabytes(verdict.bytes):>12}"
             say(f"{verdict.checkpoint:<{width}}  {held}  {verdict.damage or 'ok'}", sys.stdout)
+    if not verdicts:
+        raise UserError(
+            f"{' '.join(words)}: the checkpoints were taken away while they were read",
+            right="a run that still trains keeps args.save_total_limit of them: verify it again",
+        )
     if as_json:
         print(json.dumps([asdict(verdict) for verdict in verdicts], indent=1))
     return 1 if any(verdict.damage for verdict in verdicts) else 0
@@ -72,9 +81,35 @@ def runs_by_id(name: str) -> Iterator[Path]:
     return (record.run_dir for record in all_runs(OUTPUTS) if record.fields["id"] == name)
 
 
-def examine(checkpoint: Path) -> Verdict:
-    """What the checkpoint holds, every file of it read."""
-    sizes = [path.stat().st_size for path in checkpoint.rglob("*") if path.is_file()]
+def examine(checkpoint: Path) -> Verdict | None:
+    """What the checkpoint holds, every file of it read; None where it is taken away meanwhile.
+
+    One that another has taken the place of is read again.
+    """
     name = NAME.fullmatch(checkpoint.name)
     step = int(name[1]) if name else None
-    return Verdict(str(checkpoint), step, len(sizes), sum(sizes), verify(checkpoint))
+    while (before := identity(checkpoint)) is not None:
+        sizes = list(sizes_below(checkpoint))
+        damage = verify(checkpoint)
+        if damage is None or identity(checkpoint) == before:
+            return Verdict(str(checkpoint), step, len(sizes), sum(sizes), damage)
+    return None
+
+
+def identity(directory: Path) -> tuple[int, int, int] | None:
+    """What tells a directory from another one in its place; None where there is nothing."""
+    try:
+        found = directory.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino, found.st_ctime_ns  # a number that is free is soon given again
+
+
+def sizes_below(directory: Path) -> Iterator[int]:
+    """The bytes of each file."""
+    for folder, _, names in os.walk(directory):
+        for name in names:
+            path = Path(folder, name)
+            with contextlib.suppress(OSError):  # it is taken away, or a link to nowhere
+                if path.is_file():
+                    yield path.stat().st_size

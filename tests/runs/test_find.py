@@ -156,6 +156,7 @@ def test_a_damaged_newest_falls_back_and_says_why(tmp_path: Path) -> None:
             "checkpoint-9: weights has 2 bytes, not 4",
             "checkpoint-6: manifest.json is missing",
         ]
+        found.lock.release()
 
 
 @pytest.mark.parametrize("resume", ["latest", "auto"])

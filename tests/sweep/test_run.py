@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shutil
@@ -15,7 +14,9 @@ import pytest
 from played_jobs import KILLED, End, Played, Process, failed, finished
 
 from trainer_cli.config.errors import DiskFailed, DiskFull, UserError
+from trainer_cli.runs.lock import still_running, take
 from trainer_cli.sweep import run as module
+from trainer_cli.sweep.jobs import Jobs, jobs_of
 from trainer_cli.sweep.run import alone, code_of, run_sweep, said_where_refused
 
 FOUR = ("optim.lr=0.1,0.2,0.3,0.4",)
@@ -327,11 +328,52 @@ def test_a_directory_that_nothing_can_be_written_to_is_the_users_error(sweep: Ru
 
 def test_a_sweep_that_is_run_already_is_left_alone(sweep: Runner) -> None:
     sweep(Played(score), *FOUR)
-    with (sweep.folder / ".lock").open("a+") as other:
-        fcntl.flock(other, fcntl.LOCK_EX)
-        with pytest.raises(UserError, match=f"is being run already: process {os.getpid()}"):
-            sweep(Played(score), *FOUR)
+    board = sweep.board
+    with alone(sweep.folder), pytest.raises(UserError, match=f"is being run already: process {os.getpid()} "):
+        sweep(Played(score), *FOUR)
+    assert sweep.board == board
     assert sweep(Played(score), *FOUR) == 0
+
+
+def test_what_another_start_of_the_sweep_has_done_since_it_was_read_is_seen(
+    sweep: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nursery, times = Played(score), []
+
+    def read(*words: Any) -> Jobs:
+        times.append(len(nursery.started))
+        jobs = jobs_of(*words)
+        if len(times) == 1:
+            assert sweep(nursery, *FOUR) == 0
+        return jobs
+
+    monkeypatch.setattr(module, "jobs_of", read)
+    assert sweep(nursery, *FOUR) == 0
+    assert nursery.started == [1, 2, 3, 4] and times == [0, 0, 4]
+
+
+def test_a_job_that_another_sweep_or_a_resume_carries_out_is_left_alone(sweep: Runner) -> None:
+    sweep(Played(lambda number, _: End(0, "preempted" if number == 2 else "finished")), *FOUR)
+    (second,) = [path.parent for path in sweep.folder.glob("*/run.json") if "lr-0.2" in str(path)]
+    with take(second, still_running).released_by_errors() as lock:
+        nursery = Played(score)
+        assert sweep(nursery, *FOUR) == 1
+        assert nursery.started == [] and "still running" in sweep.out
+        lock.release()
+    assert sweep(nursery, *FOUR) == 0 and nursery.started == [2]
+
+
+def test_a_job_is_held_while_it_runs_and_no_longer(sweep: Runner) -> None:
+    held = []
+
+    def ends(number: int, _: int) -> End:
+        for path in sweep.folder.glob("*/run.json"):
+            text = (path.parent / ".lock").read_text()
+            held.append((json.loads(path.read_text())["sweep"]["number"], bool(text)))
+        return finished(0.5)
+
+    assert sweep(Played(ends), "optim.lr=0.1,0.2") == 0
+    assert held == [(1, True), (1, False), (2, True)] or held == [(1, True), (2, True), (1, False)]
 
 
 def test_the_lock_is_given_back_however_the_sweep_ends(tmp_path: Path) -> None:
@@ -340,7 +382,7 @@ def test_the_lock_is_given_back_however_the_sweep_ends(tmp_path: Path) -> None:
     with alone(tmp_path), pytest.raises(UserError, match="is being run already"), alone(tmp_path):
         pass
     with alone(tmp_path):
-        assert (tmp_path / ".lock").read_text() == f"{os.getpid()}\n"
+        assert json.loads((tmp_path / ".lock").read_text())["pid"] == os.getpid()
 
 
 @pytest.mark.parametrize(("number", "error"), [(28, DiskFull), (122, DiskFull), (13, PermissionError)])

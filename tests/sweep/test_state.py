@@ -37,7 +37,7 @@ def came_to(words: list[str], status: str) -> Jobs:
     jobs.sweep_dir.mkdir(parents=True)
     jobs.record.update()
     (job,) = jobs.jobs
-    run_dir = jobs.prepare(job, [], provenance())
+    run_dir = jobs.prepare(job, [], provenance()).run_dir
     results: dict[str, Any] = {"results": {"eval/accuracy": 0.5}} if status == "finished" else {}
     Record.load(run_dir).end(status, metric=ACCURACY, total_steps=12, **results)
     return jobs

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from trainer_cli import durable
 from trainer_cli.checkpoint.store import MANIFEST, STATE, Checkpoints, check_format, verify
-from trainer_cli.config.errors import UserError
+from trainer_cli.config.errors import DiskFailed, UserError
+from trainer_cli.runs.lock import Holder, Lock, still_running, take
 from trainer_cli.runs.record import CONFIG, FILE, Record
 from trainer_cli.runs.sweeps import FILE as SWEEP
 
@@ -24,10 +27,11 @@ class Found:
 
     `checkpoint` is the one to go on from, `step` where that is; it is None where the run has none that can
     be used. `rejected` says why newer ones cannot, `passed` why newer runs were passed over. `refusal` is an
-    error that no older checkpoint makes good.
+    error that no older checkpoint makes good. `lock` is held since before any of this was read.
     """
 
     record: Record
+    lock: Lock
     checkpoint: Path | None = None
     step: int = 0
     newest: bool = True
@@ -51,9 +55,14 @@ class Found:
             head = f"resuming {run_dir} at step {self.step}{total} ({self.checkpoint.name}; {ended})"
         return [
             head,
+            *([f"  {FREE.format(host=fields['host'])}"] if self.record.status == "running" else []),
             *(f"  passed over {reason}" for reason in self.passed),
             *(f"  rejected {reason}" for reason in self.rejected),
         ]
+
+
+FREE = "its lock is free: it has ended on {host}, or that machine does not share the locks of this disk"
+"""What is known of a run that another machine was carrying out."""
 
 
 def all_runs(root: Path, unread: list[str] | None = None) -> list[Record]:
@@ -106,7 +115,7 @@ def find(resume: str, root: Path, choices: Mapping[str, str]) -> Found | None:
         return at_path(resume, given, root)
     for record in all_runs(root):
         if record.fields.get("id") == resume:
-            return at_newest(record)
+            return at_newest(record.run_dir)
     if given.name.startswith("checkpoint-") and os.path.isfile(given.parent / FILE):
         steps = Checkpoints(given.parent, None).steps()
         there = ", ".join(f"checkpoint-{step}" for step in steps[-FEW:]) or "none"
@@ -134,7 +143,7 @@ def at_path(resume: str, given: Path, root: Path) -> Found:
     # What a link outside of a run leads to has the run beside it.
     path = given if given.name and not given.is_symlink() else given.resolve()
     if os.path.lexists(path / FILE):
-        return at_newest(load(path))
+        return at_newest(path)
     if not any(path.iterdir()):
         raise UserError(f"resume={resume} is an empty directory", right=usual(root))
     has_manifest = (path / MANIFEST).exists()
@@ -182,12 +191,14 @@ def find_latest(resume: str, root: Path, choices: Mapping[str, str]) -> Found | 
     for record in reversed(records):
         if is_job(record) or disagreement(record, choices):
             continue
-        found = at_newest(record)
-        if resume == "auto" or found.has_begun or record.status == "finished":
+        if resume == "latest" and not has_begun(record):
+            passed.append(f"{record.run_dir}: it has no checkpoint")
+            continue
+        found = at_newest(record.run_dir)
+        with found.lock.released_by_errors():
             refuse_unknown(root, record.fields["id"])
-            found.passed = passed
-            return found
-        passed.append(f"{record.run_dir}: it has no checkpoint")
+        found.passed = passed
+        return found
     refuse_unknown(root, "")
     if resume == "auto":
         return None
@@ -201,6 +212,12 @@ def find_latest(resume: str, root: Path, choices: Mapping[str, str]) -> Found | 
             [*passed[:FEW], *jobs, "resume=auto starts a fresh run where there is none to go on with"]
         ),
     )
+
+
+def has_begun(record: Record) -> bool:
+    """Whether there is something of the run to go on with."""
+    begun = record.fields.get("resume_from") is not None or record.status == "finished"
+    return begun or bool(Checkpoints(record.run_dir, None).steps())
 
 
 def is_job(record: Record) -> bool:
@@ -244,30 +261,47 @@ def refuse_unknown(root: Path, newest: str) -> None:
             ) from error
 
 
-def at_newest(record: Record) -> Found:
+FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
+
+
+def held(run_dir: Path) -> Found:
+    """The run, which nobody else starts or changes from here on; raises UserError where it still runs."""
+    try:
+        lock = take(run_dir, still_running)
+    except OSError as error:
+        if error.errno not in FORBIDDEN:
+            raise DiskFailed.of(error, run_dir) or error from error
+        lock = Lock()  # it is not changed, either: that is refused, where it is what is asked for
+    with lock.released_by_errors():
+        return Found(load(run_dir), lock)
+
+
+def at_newest(run_dir: Path) -> Found:
     """The run with its newest checkpoint that is whole, or else the one that it was to begin from."""
-    found = Found(record)
-    for step in reversed(Checkpoints(record.run_dir, None).steps()):
-        if use(found, record.run_dir / f"checkpoint-{step}"):
-            return found
-    begun_from = record.fields.get("resume_from")
-    if begun_from is not None and not found.has_begun:
-        use(found, Path(begun_from))
-    return found
+    found = held(run_dir)
+    with found.lock.released_by_errors():
+        for step in reversed(Checkpoints(run_dir, None).steps()):
+            if use(found, run_dir / f"checkpoint-{step}"):
+                return found
+        begun_from = found.record.fields.get("resume_from")
+        if begun_from is not None and not found.has_begun:
+            use(found, Path(begun_from))
+        return found
 
 
 def at_checkpoint(resume: str, path: Path) -> Found:
     """The run of a checkpoint that was named itself; it must be whole."""
-    found = Found(load(path.parent))
-    if not use(found, path) and found.refusal is None:
-        reason = found.rejected[0].partition(": ")[2]
-        instead = "another checkpoint of the run, or the run itself"
-        if reason == ALONE:
-            instead = f"model.pretrained={path} starts a fresh run with its weights"
-        raise UserError(f"resume={resume}: {reason}", right=instead)
-    steps = Checkpoints(path.parent, None).steps()
-    found.newest = bool(steps) and path.name == f"checkpoint-{steps[-1]}"
-    return found
+    found = held(path.parent)
+    with found.lock.released_by_errors():
+        if not use(found, path) and found.refusal is None:
+            reason = found.rejected[0].partition(": ")[2]
+            instead = "another checkpoint of the run, or the run itself"
+            if reason == ALONE:
+                instead = f"model.pretrained={path} starts a fresh run with its weights"
+            raise UserError(f"resume={resume}: {reason}", right=instead)
+        steps = Checkpoints(path.parent, None).steps()
+        found.newest = bool(steps) and path.name == f"checkpoint-{steps[-1]}"
+        return found
 
 
 def use(found: Found, checkpoint: Path) -> bool:
@@ -323,9 +357,15 @@ def check(found: Found, resume: str, on_damage: str) -> None:
     """Raise UserError for a run that still runs, or whose checkpoints are not what is asked for."""
     record, run_dir = found.record, found.record.run_dir
     if record.status == "running" and record.is_here:
+        fields = record.fields
+        raise still_running(run_dir, Holder(fields["pid"], fields.get("pid_start"), platform.node()))
+    if record.status == "running" and not found.lock.is_sure:
+        host = record.fields["host"]
         raise UserError(
-            f"{run_dir} is still running: process {record.fields['pid']} on {record.fields['host']}",
-            right=f"let it finish, or end it: kill {record.fields['pid']} has it save its work first",
+            f"{run_dir} may still be running: run.json names {host}, its disk has no locks, and"
+            f" {platform.node()} cannot tell whether it has ended there",
+            right=f"the same command on {host} can tell;\n"
+            'where it has ended, put "status": "failed" in run.json',
         )
     if found.refusal is not None:
         raise found.refusal

@@ -57,16 +57,19 @@ class SweepRecord:
 
     `fields` has: `name`, `created`, `argv` of the last command, `fixed` (the overrides that all its jobs
     share), `search`, `jobs` (all that there ever were, in the order of their numbers), `asked` (the ids of
-    the last command's, in its order) and `refused` (why some of these could not be started, by id).
+    the last command's, in its order) and `refused` (why some of these could not be started, by id). `text` is
+    what the file held last; None: there was none.
     """
 
     sweep_dir: Path
     fields: dict[str, Any]
+    text: str | None = None
 
     @classmethod
     def load(cls, sweep_dir: Path) -> SweepRecord:
         """The record of an existing sweep; raises OSError or ValueError where there is none."""
-        fields = durable.read_json(sweep_dir / FILE)
+        text = durable.read_text(sweep_dir / FILE)
+        fields = durable.parse_json(text)
         if not isinstance(fields, dict) or None in (fields.get("jobs"), fields.get("asked")):
             raise ValueError("it is no record of a sweep")
         refuse_misfits(fields, SHAPES)
@@ -76,12 +79,21 @@ class SweepRecord:
                 raise ValueError(f"a job of it is {json.dumps(job)[:60]}")
         if not {*fields["asked"]} <= {job["id"] for job in fields["jobs"]}:
             raise ValueError("it asks for a job that it has not")
-        return cls(sweep_dir, fields)
+        return cls(sweep_dir, fields, text)
 
     def update(self, **fields: Any) -> None:
         """Set fields, on the disk as a whole or not at all."""
         self.fields |= fields
-        durable.write(self.sweep_dir / FILE, json.dumps(self.fields, indent=1) + "\n")
+        self.text = json.dumps(self.fields, indent=1) + "\n"
+        durable.write(self.sweep_dir / FILE, self.text)
+
+    @property
+    def is_as_read(self) -> bool:
+        """Whether the file is as it was when it was read, or written, last."""
+        try:
+            return durable.read_text(self.sweep_dir / FILE) == self.text
+        except FileNotFoundError:
+            return self.text is None
 
     @property
     def entries(self) -> list[Entry]:

@@ -16,7 +16,7 @@ from trainer_cli.config.overrides import where
 from trainer_cli.config.places import is_group
 from trainer_cli.config.schema import Sweep
 from trainer_cli.plan import value_at
-from trainer_cli.prepare import begin_job, go_on_with_job
+from trainer_cli.prepare import Prepared, begin_job, go_on_with_job
 from trainer_cli.runs.ranking import label
 from trainer_cli.runs.record import identity
 from trainer_cli.runs.sweeps import FILE, Entry, SweepRecord
@@ -158,19 +158,17 @@ class Jobs:
                 return f"../{other.parent.name}/{other.name}"
         return own
 
-    def prepare(self, job: Job, argv: Sequence[str], now_is: Mapping[str, Any]) -> Path:
-        """The directory of a job's run, ready to be started: a fresh one, or one to go on with.
+    def prepare(self, job: Job, argv: Sequence[str], now_is: Mapping[str, Any]) -> Prepared:
+        """A job's run, ready to be started: a fresh one, or one to go on with.
 
         `now_is` is the provenance of a fresh one. Raises UserError where it runs or cannot be gone on with,
         and OSError where the disk is full.
         """
-        record = self.record.record(job.entry)
-        if record is not None:
-            return go_on_with_job(record, job.composition, self.config_dirs, argv).run_dir
-        sweep = {"name": self.sweep_dir.name, "number": job.number, "values": job.values}
         run_dir = self.record.run_dir(job.entry)
-        begin_job(job.composition, run_dir, argv, job.words, sweep=sweep, **now_is)
-        return run_dir
+        if self.record.record(job.entry) is not None:
+            return go_on_with_job(run_dir, job.composition, self.config_dirs, argv)
+        sweep = {"name": self.sweep_dir.name, "number": job.number, "values": job.values}
+        return begin_job(job.composition, run_dir, argv, job.words, sweep=sweep, **now_is)
 
 
 def short_text(value: Any) -> str:

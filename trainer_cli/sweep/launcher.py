@@ -17,6 +17,7 @@ from trainer_cli.config.compose import escaped
 from trainer_cli.config.errors import UserError
 from trainer_cli.config.printable import say
 from trainer_cli.launch import run_alone
+from trainer_cli.runs.lock import still_running, take
 from trainer_cli.runs.record import Record, provenance
 from trainer_cli.runs.sweeps import DONE
 from trainer_cli.sweep.jobs import Job, Jobs
@@ -68,7 +69,9 @@ def launch_jobs(config: DictConfig, jobs: Jobs, argv: Sequence[str], traceback: 
         run_dirs = []
         for job in waiting:
             try:
-                run_dirs.append(jobs.prepare(job, argv, now_is).resolve())
+                prepared = jobs.prepare(job, argv, now_is)
+                prepared.lock.release()  # it is held by what carries the job out, wherever that is
+                run_dirs.append(prepared.run_dir.resolve())
             except (UserError, OSError) as error:
                 refused[job.id] = not_started(error)
                 say(f"job {job.number}: {refused[job.id]}")
@@ -102,6 +105,11 @@ def quoted(text: str) -> str:
 def carry_out(config: DictConfig) -> int:
     """One job, where the launcher has brought it; returns its exit code, as the record says how it ended."""
     run_dir = Path(config.run_dir)
+    try:
+        lock = take(run_dir, still_running)
+    except UserError as error:
+        say(error.block())
+        return 2
     record = Record.load(run_dir)
     record.start()  # its process and machine are these
     strategy = record.fields["choices"].get("strategy", "single")
@@ -109,6 +117,7 @@ def carry_out(config: DictConfig) -> int:
     record = Record.load(run_dir)
     if record.fields["status"] == "running":
         record.end("failed", error=how_it_ended(code))
+    lock.release()
     return code
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import os
 import signal
 import sys
 import time
@@ -18,6 +16,7 @@ from trainer_cli import durable
 from trainer_cli.config.errors import DiskFailed, DiskFull, UserError
 from trainer_cli.config.printable import say
 from trainer_cli.runs.leaderboard import print_leaderboard, write_leaderboard
+from trainer_cli.runs.lock import Holder, Lock, take
 from trainer_cli.runs.record import Record, now, provenance
 from trainer_cli.runs.sweeps import DONE
 from trainer_cli.signals import ONE_SIGNAL, answered_by
@@ -54,6 +53,8 @@ def run_sweep(
         say(line)
     launcher = launcher_config(jobs) if jobs.launcher else None
     with said_where_refused(jobs.sweep_dir), alone(jobs.sweep_dir):
+        if not jobs.record.is_as_read:  # another has run it since
+            jobs = jobs_of(overrides, config_dirs)
         created = jobs.record.fields.get("created", now().isoformat(timespec="seconds"))
         jobs.record.update(argv=list(argv), created=created, refused={})
         if launcher is None:
@@ -73,7 +74,7 @@ def alone(sweep_dir: Path) -> Iterator[None]:
     """
     try:
         sweep_dir.mkdir(parents=True, exist_ok=True)
-        lock = durable.append(sweep_dir / ".lock")
+        lock = take(sweep_dir, is_run_already)
     except OSError as error:
         if durable.is_disk_full(error):
             raise
@@ -81,19 +82,20 @@ def alone(sweep_dir: Path) -> Iterator[None]:
             f"the sweep's directory {sweep_dir} cannot be made or written to: {error.strerror}",
             right="args.output_dir=DIR names a directory that can be written",
         ) from error
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock.seek(0)
-            raise UserError(
-                f"this sweep is being run already: process {lock.read().decode().strip()}",
-                right=f"trainer-cli runs {sweep_dir} shows how it stands; sweep.name=NAME starts another",
-            ) from None
-        lock.truncate(0)
-        lock.write(f"{os.getpid()}\n".encode())
+    try:
         durable.discard_unfinished(sweep_dir)
         yield
+    finally:
+        lock.release()
+
+
+def is_run_already(sweep_dir: Path, holder: Holder | None) -> UserError:
+    """The error for a sweep that another process runs."""
+    by = "" if holder is None else f": process {holder.pid} on {holder.host}"
+    return UserError(
+        f"this sweep is being run already{by}",
+        right=f"trainer-cli runs {sweep_dir} shows how it stands; sweep.name=NAME starts another",
+    )
 
 
 @contextlib.contextmanager
@@ -120,12 +122,13 @@ def code_of(fields: Mapping[str, Any]) -> tuple[Any, ...]:
 
 @dataclass
 class Running:
-    """A job that runs: its process, its share of the machine, and when it began."""
+    """A job that runs: its process, its share of the machine, what holds its directory, and when it began."""
 
     job: Job
     state: JobState
     worker: Worker
     share: dict[str, str]
+    lock: Lock
     began: float
 
 
@@ -214,7 +217,8 @@ class Sweeping:
         state = self.state_of(job)
         share = self.places.free.pop(0)
         try:
-            run_dir = self.jobs.prepare(job, self.argv, self.provenance)
+            prepared = self.jobs.prepare(job, self.argv, self.provenance)
+            run_dir = prepared.run_dir
             worker = nursery.start(run_dir, command(run_dir, job.strategy, self.traceback), share)
         except (UserError, OSError) as error:
             self.places.free.insert(0, share)
@@ -223,7 +227,7 @@ class Sweeping:
             self.source.ended(job, None)
             return
         state.run_dir, state.status, state.error = run_dir, "running", None
-        self.running.append(Running(job, state, worker, share, time.monotonic()))
+        self.running.append(Running(job, state, worker, share, prepared.lock, time.monotonic()))
         if self.signal is not None:  # it came while the process was made
             worker.send_signal(self.signal)
 
@@ -258,6 +262,7 @@ class Sweeping:
                 self.running.remove(running)
                 self.places.free.insert(0, running.share)
                 self.end(running, code)
+                running.lock.release()
         if time.monotonic() - self.shown >= SECONDS_BETWEEN_VIEWS:
             self.shown = time.monotonic()
             self.view.update(self.states)

@@ -20,6 +20,7 @@ from trainer_cli import durable
 from trainer_cli.config.printable import say
 from trainer_cli.config.secrets import exported
 from trainer_cli.launch import die_with_parent
+from trainer_cli.runs.lock import joined
 from trainer_cli.signals import SIGNALS
 from trainer_cli.sweep.pool import OUTPUT, Cold, Worker
 
@@ -176,7 +177,8 @@ def become(job: Mapping[str, Any], names: IO[str]) -> None:
         die_with_parent()
         limit_threads()
         known = set(sys.modules)
-        code = rank.execute(Path(run_dir), "--traceback" in flags)
+        with joined(Path(run_dir)):
+            code = rank.execute(Path(run_dir), "--traceback" in flags)
         json.dump([name for name in list(sys.modules) if name not in known], names)
         names.flush()
     except KeyboardInterrupt:  # before the run could answer it
