@@ -89,3 +89,57 @@ def test_drawing_leaves_a_schedule_that_is_a_function_of_the_step_where_it_is(tm
         before = engine.scheduler.state_dict()["last_epoch"], engine.lr
         preview.learning_rate(engine, config("scheduler=cosine")["scheduler"], 1, 60)
         assert (engine.scheduler.state_dict()["last_epoch"], engine.lr) == before
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [
+        (0, "0 B"),
+        (232, "232 B"),
+        (1_234, "1.2 kB"),
+        (45_678, "46 kB"),
+        (1_234_567, "1.2 MB"),
+        (437_900_000, "438 MB"),
+        (12_340_000_000, "12.3 GB"),
+    ],
+)
+def test_bytes_have_the_digits_that_say_something(count: int, text: str) -> None:
+    assert preview.size(count) == text
+
+
+@pytest.mark.parametrize(
+    ("words", "memory", "disk"),
+    [
+        (["optim=adamw"], "2.6 kB: 652 B weights + 652 B gradients + 1.3 kB optimizer state", "2.0 kB a"),
+        (["optim=sgd", "optim.momentum=0"], "1.3 kB: 652 B weights + 652 B gradients + 0 B optim", "652 B a"),
+        (
+            ["optim=lomo", "args.max_grad_norm=0"],
+            "1.0 kB: 652 B weights + 384 B gradients + 0 B optimizer state",
+            "652 B a",
+        ),
+        (
+            ["args.ema_decay=0.9"],
+            "3.3 kB: 652 B weights + 652 B gradients + 1.3 kB optimizer state + 652 B averaged weights",
+            "2.6 kB a",
+        ),
+        (["args.save_only_model=true"], "2.6 kB: 652 B weights + 652 B gradients + 1.3 kB optim", "652 B a"),
+    ],
+    ids=lambda words: " ".join(words) if isinstance(words, list) else "",
+)
+def test_memory_is_what_the_parts_take_with_this_optimizer(
+    tmp_path: Path, words: list[str], memory: str, disk: str
+) -> None:
+    with built(tmp_path, *words) as engine:
+        lines = preview.estimates(engine, 1)
+    assert lines["parameters"] == "163, all of them trained"
+    assert lines["memory"].startswith(memory) and lines["memory"].endswith(", and activations")
+    assert lines["disk"].startswith(disk)
+
+
+def test_an_optimizer_that_cannot_be_tried_is_said_to_be_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with built(tmp_path) as engine:
+        monkeypatch.setattr(engine.optimizer, "step", lambda: 1 / 0)
+        text = preview.estimates(engine, 1)["memory"]
+    assert "without the optimizer's state, which could not be measured" in text

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import warnings
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from rich.table import Table
@@ -15,10 +17,14 @@ from trainer_cli.config.instantiate import instantiate
 from trainer_cli.data.build import count_steps
 from trainer_cli.data.loader import KnowsLengths
 from trainer_cli.engine import Engine
-from trainer_cli.model import storage
+from trainer_cli.optim import InBackward
+from trainer_cli.optim.averaging import ExponentialAverage
+from trainer_cli.optim.footprint import state_bytes
 from trainer_cli.runs.plot import plot
 from trainer_cli.scheduler import ReduceLROnPlateau, WatchesScore
 from trainer_cli.summary import short_number
+
+log = logging.getLogger(__name__)
 
 MOST_POINTS = 1000
 
@@ -93,11 +99,8 @@ def estimates(engine: Engine, processes: int) -> dict[str, str]:
     """Steps, tokens, memory and disk, from the sizes of what was built."""
     loader = dataclasses.replace(engine.train_loader, world_size=processes)
     steps = update_count(engine, processes)
-    weights = sum(parameter.numel() * parameter.element_size() for parameter in engine.module.parameters())
-    trained = sum(parameter.numel() * parameter.element_size() for parameter in engine.parameters)
-    state = 2 * trained  # what Adam keeps; SGD keeps half of it or nothing
     lines = {
-        "parameters": f"{weights / 4e6:.2f}M, {trained / 4e6:.2f}M of them trained",
+        "parameters": parameters(engine),
         "batch": f"{loader.per_device} rows × {loader.accumulation} micro-batches × {processes} processes"
         f" = {loader.global_batch}",
         "steps": f"{steps}" + (f", {loader.updates_per_epoch} an epoch" if loader.updates_per_epoch else ""),
@@ -106,24 +109,82 @@ def estimates(engine: Engine, processes: int) -> dict[str, str]:
         tokens = sum(loader.dataset.lengths)
         epochs = steps * loader.global_batch / loader.size
         lines["tokens"] = f"{tokens:,} an epoch, about {int(tokens * epochs):,} in all"
-    lines["memory"] = (
-        f"{size(weights + trained + state)} for weights, gradients and Adam's state, and activations"
-    )
+    need = Need.of(engine)
+    lines["memory"] = need.text() + ", and activations"
     kept = engine.args.save_total_limit
-    checkpoint = checkpoint_size(engine)
-    lines["disk"] = f"{size(checkpoint)} a checkpoint" + (
-        f", {size(checkpoint * (kept + 1) + weights)} at most" if kept else ", all of them kept"
+    lines["disk"] = f"{size(need.checkpoint)} a checkpoint" + (
+        f", {size(need.checkpoint * (kept + 1) + need.weights)} at most" if kept else ", all of them kept"
     )
     return lines
 
 
+def parameters(engine: Engine) -> str:
+    """How many parameters the model has, and how many of them are trained."""
+    count = sum(parameter.numel() for parameter in engine.module.parameters())
+    trained = sum(parameter.numel() for parameter in engine.parameters)
+    return f"{short_number(count)}, {'all' if trained == count else short_number(trained)} of them trained"
+
+
+@dataclass(frozen=True)
+class Need:
+    """Bytes that training takes beside activations; `state` is None where the optimizer could not be tried.
+
+    `average` is a second set of weights, of which the model is evaluated; `checkpoint` is what is saved.
+    """
+
+    weights: int
+    gradients: int
+    state: int | None
+    average: int
+    only_model: bool
+
+    @classmethod
+    def of(cls, engine: Engine) -> Need:
+        """What the engine's parts take; the optimizer is not to be used for training after that."""
+        trained = [parameter.nbytes for parameter in engine.parameters]
+        # One gradient at a time, where each is used up within the backward pass.
+        gradients = max(trained, default=0) if isinstance(engine.optimizer, InBackward) else sum(trained)
+        try:
+            state = state_bytes(engine.module, engine.optimizer) if engine.total_steps else 0
+        except Exception as error:  # whatever the step of an optimizer of the user's own raises
+            log.debug("the optimizer's state is not known", exc_info=error)
+            state = None
+        return cls(
+            sum(parameter.nbytes for parameter in engine.module.parameters()),
+            gradients if engine.total_steps else 0,
+            state,
+            sum(trained) if isinstance(engine.averaging, ExponentialAverage) else 0,
+            engine.args.save_only_model,
+        )
+
+    @property
+    def checkpoint(self) -> int:
+        """The bytes of a checkpoint."""
+        return self.weights if self.only_model else self.weights + (self.state or 0) + self.average
+
+    def text(self) -> str:
+        """The parts and their sum."""
+        known = {"weights": self.weights, "gradients": self.gradients, "optimizer state": self.state or 0}
+        known |= {"averaged weights": self.average} if self.average else {}
+        parts = " + ".join(f"{size(count)} {name}" for name, count in known.items())
+        unknown = (
+            "" if self.state is not None else ", without the optimizer's state, which could not be measured"
+        )
+        return f"{size(sum(known.values()))}: {parts}{unknown}"
+
+
 def checkpoint_size(engine: Engine) -> int:
-    """Bytes of a checkpoint: the weights and, unless it is to hold the model alone, Adam's state."""
-    weights = storage.size(engine.module)
-    trained = sum(parameter.nbytes for parameter in engine.parameters)
-    return weights if engine.args.save_only_model else weights + 2 * trained
+    """Bytes of a checkpoint; the optimizer is not to be used for training after that."""
+    return Need.of(engine).checkpoint
 
 
 def size(count: float) -> str:
     """Bytes in the unit that suits them."""
-    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
+    for unit, name in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
+        if count >= unit:
+            return (
+                f"{count / unit:.1f} {name}"
+                if count < 10 * unit or unit == 1e9
+                else f"{count / unit:.0f} {name}"
+            )
+    return f"{count:.0f} B"

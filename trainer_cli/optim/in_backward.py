@@ -73,5 +73,9 @@ class Layerwise(InBackward, Wrapper):
         optimizer.param_groups[0].update({**group, "params": [parameter]})
         optimizer.step()
 
+    def of(self, parameter: Tensor) -> Optimizer:
+        """The optimizer of this parameter alone."""
+        return self._optimizers[parameter]
+
     def _group(self, parameter: Tensor) -> dict[str, Any]:
         return self.param_groups[self._group_of[parameter]]

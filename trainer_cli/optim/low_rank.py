@@ -106,6 +106,22 @@ class LowRank(Wrapper):
         parameter.add_(change)
         proxy.grad = None
 
+    def projects(self, parameter: Tensor) -> bool:
+        """Whether the inner optimizer has a small parameter in the place of this one."""
+        return parameter in self._proxies
+
+    def begin(self, parameter: Tensor) -> None:
+        """Begin a matrix's state with bases that are zero: as large as others, and made at no cost."""
+        if not self.projects(parameter):
+            return
+        proxy = self._proxies[parameter]
+        bases = {
+            LEFT: parameter.new_zeros(parameter.shape[0], proxy.shape[0]),
+            RIGHT: parameter.new_zeros(proxy.shape[1], parameter.shape[1]),
+        }
+        own = {side: bases[side] for side in sides(parameter, self.proj_type)}
+        self.state[parameter].update(updates=1, inner=self.inner[0].state[proxy], **own)
+
     def proxy(self, matrix: Tensor) -> nn.Parameter:
         """The parameter that stands for the matrix."""
         rows, columns = matrix.shape

@@ -83,9 +83,6 @@ def size_of(composition: Composition, measure: bool) -> Size:
         processes = composition.config["strategy"]["num_processes"] or 1
         trains = engine.total_steps > 0
         steps = preview.update_count(engine, processes) if trains else 0
-        disk = (
-            preview.checkpoint_size(engine) * checkpoints_kept(engine) + model_size(engine) if trains else 0
-        )
         if measure:
             try:
                 seconds += time_of(engine, steps, processes)
@@ -94,6 +91,10 @@ def size_of(composition: Composition, measure: bool) -> Size:
             except Exception as error:
                 right = "trainer-cli plan --preflight tries each part of it"
                 raise RunFailed(f"{type(error).__name__}: {error}", right=right) from error
+        # It leaves the optimizer unfit for training, so it comes last.
+        disk = (
+            preview.checkpoint_size(engine) * checkpoints_kept(engine) + model_size(engine) if trains else 0
+        )
     del engine
     give_back_memory()
     return Size(steps, disk, seconds if measure else None)
