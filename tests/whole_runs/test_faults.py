@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from faults import damage, kills, refusals, signals, sweeps
+from faults import damage, kills, payloads, refusals, signals, sweeps
 from faults.bench import Bench, Part, carry_out_all, chosen
 
 pytestmark = pytest.mark.slow
@@ -78,3 +78,7 @@ def test_full_disks_lose_nothing():
     if "full-disk is left out" in done.stdout:
         pytest.skip(done.stdout.splitlines()[0])
     assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout}{done.stderr}"
+
+
+def test_what_would_run_code_is_refused_by_every_way_in(bench):
+    trials(bench, payloads.PART, chosen(SEED, payloads.PART, 5))
