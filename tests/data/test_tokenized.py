@@ -66,3 +66,17 @@ def test_a_length_below_the_special_tokens_is_no_limit_and_so_refused(
     assert tokenize(tokenizer, texts, partners, least, str).lengths == [least]
     nothing_is_cut = 2 if pairs else 1
     assert tokenize(tokenizer, texts, partners, nothing_is_cut, str).lengths[0] > least
+
+
+@pytest.mark.parametrize("pairs", [None, ["", "f", "g"]])
+def test_texts_that_a_tokenizer_in_python_cuts_are_counted(
+    pairs: list[str] | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    from transformers import ByT5Tokenizer
+
+    tokenizer = ByT5Tokenizer(extra_ids=0)
+    assert not tokenizer.is_fast
+    with caplog.at_level(logging.INFO):
+        rows = tokenize(tokenizer, ["abcdefgh", "abcde", "ab"], pairs, 6, str)
+    assert rows.lengths == [6, 6, 3 if pairs is None else 5]
+    assert f"{1 if pairs is None else 2} of 3 texts are longer than 6 tokens and were cut" in caplog.text

@@ -91,7 +91,8 @@ def tokenize(
             return_attention_mask=False,
             verbose=False,
         )
-        cut += sum(bool(encoding.overflowing) for encoding in encoded.encodings or ())
+        if limit is not None:
+            cut += _count_cut(tokenizer, texts[part], pairs and pairs[part], encoded, limit)
         for row, tokens in enumerate(encoded["input_ids"], start):
             if not tokens:
                 raise UserError(
@@ -109,3 +110,19 @@ def tokenize(
     if "token_type_ids" in flat and tokenizer.pad_token_type_id == 0 and not flat["token_type_ids"].any():
         del flat["token_type_ids"]
     return TokenizedTexts(flat, offsets, labels)
+
+
+def _count_cut(
+    tokenizer: Any, texts: Sequence[str], pairs: Sequence[str] | None, encoded: Any, limit: int
+) -> int:
+    """How many of the texts were longer than the limit."""
+    if encoded.encodings is not None:
+        return sum(bool(encoding.overflowing) for encoding in encoded.encodings)
+    # A tokenizer in Python does not say, so those that fill the limit are looked at whole.
+    full = [row for row, tokens in enumerate(encoded["input_ids"]) if len(tokens) >= limit]
+    if not full:
+        return 0
+    whole = tokenizer(
+        [texts[row] for row in full], pairs and [pairs[row] for row in full], truncation=False, verbose=False
+    )
+    return sum(len(tokens) > limit for tokens in whole["input_ids"])
