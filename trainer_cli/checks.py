@@ -2,28 +2,41 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import torch
 from torch import nn
 from torch.utils.data import IterableDataset
 
 from trainer_cli.checkpoint.plain import Packer
 from trainer_cli.config.errors import UserError
-from trainer_cli.data.reader import Reader
+from trainer_cli.data.collate import RowCollator
+from trainer_cli.data.python import without
+from trainer_cli.data.randomness import undisturbed
+from trainer_cli.data.reader import Reader, rows_alone
 from trainer_cli.data.source import Splits
 from trainer_cli.engine import Engine, score_name
 from trainer_cli.fitting import check_fit
 from trainer_cli.loss import CrossEntropy, Elementwise, Loss, MeanSquaredError, ModelLoss
 from trainer_cli.model import storage
-from trainer_cli.model.introspection import needed_names, takes_labels
+from trainer_cli.model.introspection import forward_names, needed_names, takes_labels
 from trainer_cli.model.kinds import base_model, is_transformers_model
 from trainer_cli.optim import InBackward
+
+log = logging.getLogger(__name__)
 
 
 def check_inputs(module: nn.Module, loss: Loss, splits: Splits) -> None:
     """Whether a row of the data has what the model and the loss need; a stream is not looked at."""
+    own_loss = not isinstance(loss, CrossEntropy | Elementwise | MeanSquaredError | ModelLoss)
+    if isinstance(splits.collate_fn, RowCollator):
+        fit_columns(module, splits, splits.collate_fn, keep_all=own_loss)
     datasets = [dataset for dataset in (splits.train, *splits.eval.values()) if dataset is not None]
     if not datasets or isinstance(datasets[0], IterableDataset):
         return
-    names = list(Reader(datasets[0], splits.collate_fn, seed=0, epoch=0)[[0]])
+    names = list(first_row(datasets[0], splits))
     row = f"a row of the data has {', '.join(names)}"
     model = type(module).__name__
     if isinstance(loss, ModelLoss) and "labels" in names and not takes_labels(module):
@@ -41,6 +54,36 @@ def check_inputs(module: nn.Module, loss: Loss, splits: Splits) -> None:
             f"{model}.forward needs {', '.join(missing)}, and {row}",
             right="data whose rows have what the model takes, or a model that takes what the rows have",
         )
+
+
+def first_row(dataset: Any, splits: Splits) -> Mapping[str, Any]:
+    """The columns of a row, of which some may not go into a batch; or the batch that is made of it."""
+    with undisturbed():
+        if isinstance(splits.collate_fn, RowCollator):
+            rows: Any = Reader(dataset, rows_alone, seed=0, epoch=0)[[0]]
+            row: Mapping[str, Any] = rows[0]
+            return row
+        return Reader(dataset, splits.collate_fn, seed=0, epoch=0)[[0]]
+
+
+def fit_columns(module: nn.Module, splits: Splits, collator: RowCollator, keep_all: bool) -> None:
+    """Leave out the columns that the model does not take, and say so; a loss of one's own may read any."""
+    inputs = None if keep_all else forward_names(module)
+    base: Any = base_model(module)
+    pad = getattr(base.config, "pad_token_id", None) if is_transformers_model(base) else None
+    dtype = next((part.dtype for part in module.parameters() if part.dtype == torch.float64), torch.float32)
+    splits.collate_fn = collator = RowCollator(inputs, pad or 0, dtype)
+    left_out: dict[str, None] = {}
+    for dataset in (splits.train, *splits.eval.values(), splits.predict):
+        if dataset is not None and not isinstance(dataset, IterableDataset):
+            row = first_row(dataset, splits)
+            left_out |= dict.fromkeys(name for name in row if name not in collator.taken(row))
+    if left_out:
+        names = ", ".join(left_out)
+        log.info("columns that %s.forward does not take are left out: %s", type(module).__name__, names)
+        splits.train = without(splits.train, left_out)
+        splits.eval = {name: without(dataset, left_out) for name, dataset in splits.eval.items()}
+        splits.predict = without(splits.predict, left_out)
 
 
 def check_engine(engine: Engine) -> None:

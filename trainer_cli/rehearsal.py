@@ -18,7 +18,7 @@ from trainer_cli.config.errors import UserError
 from trainer_cli.config.own_code import headline, raised_in
 from trainer_cli.culprits import tell_rows
 from trainer_cli.data.loader import EvalLoader
-from trainer_cli.data.reader import Batch, Reader
+from trainer_cli.data.reader import Batch, Reader, rows_alone
 from trainer_cli.data.streams import Pass
 from trainer_cli.engine import Engine
 from trainer_cli.metrics import Metric
@@ -81,7 +81,7 @@ def first_rows(loader: EvalLoader) -> list[Any] | None:
     dataset = loader.dataset
     if not isinstance(dataset, IterableDataset):
         count = min(ROWS, len(dataset))  # type: ignore[arg-type]
-        return Reader(dataset, unchanged, loader.seed, epoch=0)[list(range(count))]  # type: ignore[return-value]
+        return Reader(dataset, rows_alone, loader.seed, epoch=0)[list(range(count))]  # type: ignore[return-value]
     try:
         # What it keeps is shared, where that is its values or files: only its position has to be its own.
         kept = [value for value in vars(dataset).values() if isinstance(value, Tensor)]
@@ -90,11 +90,6 @@ def first_rows(loader: EvalLoader) -> list[Any] | None:
         log.debug("no copy of the stream: %s", headline(error))
         return None
     return Pass(stream).take(ROWS, 0, loader.seed, 0, "group")
-
-
-def unchanged(rows: list[Any]) -> Any:
-    """The rows themselves."""
-    return rows
 
 
 def score(engine: Engine, batch: Batch) -> None:

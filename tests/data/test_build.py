@@ -11,15 +11,15 @@ from small_run import OVERRIDES, Rows
 from trainer_cli.config.compose import compose
 from trainer_cli.config.schema import Args
 from trainer_cli.data.build import build_loaders
+from trainer_cli.data.collate import RowCollator
 from trainer_cli.data.loader import EvalLoader, TrainLoader
-from trainer_cli.data.python import collate_dicts
 from trainer_cli.data.reader import Workers
 from trainer_cli.data.source import Splits
 
 
 def loaders(*overrides: str, device: str = "cpu") -> tuple[TrainLoader, dict[str, EvalLoader], Any]:
     args = Args(**compose([*OVERRIDES, *overrides]).config["args"])
-    splits = Splits(Rows(9), {"near": Rows(3), "far": Rows(4)}, Rows(2), collate_dicts, (), "", "")
+    splits = Splits(Rows(9), {"near": Rows(3), "far": Rows(4)}, Rows(2), RowCollator(), (), "", "")
     return build_loaders(splits, args, rank=1, world_size=2, device=torch.device(device))
 
 

@@ -64,6 +64,11 @@ class Misfit(UserError):
         super().__init__(what, where, right)
         self.row = row
 
+    def of(self, rows: Sequence[int]) -> UserError:
+        """The same, of a batch whose rows have these numbers in the data."""
+        problem = self.problems[0]
+        return UserError(f"row {rows[self.row]} of the data: {problem.what}", problem.where, problem.right)
+
 
 class RunFailed(UserError):
     """The run came to an end that the user can understand: shown as a short block, exit code 1."""

@@ -34,7 +34,8 @@ def build_loaders(
         pin_memory=args.dataloader_pin_memory and device.type == "cuda",
     )
     dataset: Any = splits.train if splits.train is not None else []
-    if args.train_sampling_strategy == "group_by_length" and not isinstance(dataset, list | KnowsLengths):
+    by_length = args.train_sampling_strategy == "group_by_length"
+    if by_length and splits.train is not None and not isinstance(dataset, KnowsLengths):
         raise UserError(
             "args.train_sampling_strategy=group_by_length needs a dataset that knows its rows' lengths",
             right="give the dataset a `lengths` attribute, or args.train_sampling_strategy=random",

@@ -13,7 +13,7 @@ import torch.utils.data._utils.worker as torch_worker
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
-from trainer_cli.config.errors import UserError
+from trainer_cli.config.errors import Misfit, UserError
 from trainer_cli.data.randomness import WATCH, seed_generators, undisturbed
 from trainer_cli.data.streams import Pass, State
 
@@ -50,6 +50,8 @@ class Reader(Dataset[Batch]):
         """The batch of these rows; an error in reading one says which rows were asked for."""
         try:
             return self._batch(rows)
+        except Misfit as error:
+            raise error.of(rows) from error.__cause__
         except Exception as error:
             error.add_note(f"while reading rows {rows[:8]}{'…' if len(rows) > 8 else ''} of the data")
             raise
@@ -146,7 +148,10 @@ class StreamReader(IterableDataset[Group]):
         batches = []
         for part in self._split(rows):
             seed_generators(*self._pass, "batch", part[0])
-            batches.append(self._collate([items[row - rows[0]] for row in part]))
+            try:
+                batches.append(self._collate([items[row - rows[0]] for row in part]))
+            except Misfit as error:
+                raise error.of(part) from error.__cause__
         return batches
 
 
@@ -209,6 +214,11 @@ class Workers:
 def unchanged(item: T) -> T:
     """A worker's item as it is; torch would make tensors of its arrays."""
     return item
+
+
+def rows_alone(rows: list[Any]) -> Any:
+    """The rows as they are, of which no batch is made."""
+    return rows
 
 
 def read_alone(_: int) -> None:
