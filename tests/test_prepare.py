@@ -17,12 +17,13 @@ import pytest
 
 from trainer_cli import prepare
 from trainer_cli.checkpoint.store import FORMAT, MANIFEST, STATE, Checkpoints, verify, write_manifest
+from trainer_cli.config.environment import Configuration
 from trainer_cli.config.errors import UserError
-from trainer_cli.prepare import Prepared, take_back
+from trainer_cli.prepare import Prepared, read_again, take_back
 from trainer_cli.runs import find
 from trainer_cli.runs.lock import FILE as LOCK
 from trainer_cli.runs.lock import Lock
-from trainer_cli.runs.record import CONFIG, FILE, Record, start_of
+from trainer_cli.runs.record import CONFIG, FILE, Record, identity, start_of
 from trainer_cli.tracker.jsonl import FILE as METRICS
 
 WORDS = (
@@ -698,3 +699,12 @@ def test_a_record_has_times_and_seeds() -> None:
     begin("resume=latest", "args.data_seed=5")
     assert (Record.load(run_dir).fields["data_seed"], Record.load(run_dir).fields["ended"]) == (5, None)
     assert Record.load(run_dir).fields["machine"]["memory"] > 10**8
+
+
+def test_a_resume_says_what_the_environment_may_give_otherwise() -> None:
+    config = Configuration({"data": {"file": "b"}, "optim": {}}, {("data", "file"): ("${oc.env:DATA}", "b")})
+    assert read_again(config, identity(config)) == read_again(config, None) == []
+    assert read_again(Configuration(config, {}), "other") == []
+    assert read_again(config, "other") == [
+        "  read from the environment, and perhaps not what it was: data.file=${oc.env:DATA}"
+    ]

@@ -12,7 +12,7 @@ from typing import Any
 
 from trainer_cli import durable
 from trainer_cli.checkpoint.store import Checkpoints
-from trainer_cli.config.compose import Composition, apply, choices, compose, dump, without
+from trainer_cli.config.compose import Composition, Unset, apply, choices, compose, dump, without
 from trainer_cli.config.environment import Configuration
 from trainer_cli.config.errors import DiskFailed, UserError
 from trainer_cli.config.overrides import SEARCH_PATH
@@ -203,6 +203,7 @@ def go_on(found: Found, today: Today) -> Prepared:
     count = fields.get("processes", before["strategy"]["num_processes"])
     notes = [
         *found.summary(),
+        *read_again(before, fields.get("identity")),
         *explained(Setup(before, count, **was), Setup(config, processes(config), **now_is), found),
         *edits(config, words, today.config_dirs),
     ]
@@ -231,12 +232,20 @@ def stored_config(run_dir: Path, trusted: Trusted, then: Sequence[Path]) -> Conf
     """A run's own configuration; raises UserError where its file is missing, damaged or not to be trusted."""
     try:
         return received(run_dir / CONFIG, trusted, then)
-    except Untrusted:
+    except (Untrusted, Unset):
         raise
     except UserError as error:
         *others, last = error.problems
         right = "\n".join(filter(None, [last.right, NO_RECORD]))
         raise UserError.many([*others, replace(last, right=right)]) from error
+
+
+def read_again(config: Configuration, identity_then: str | None) -> list[str]:
+    """Which values the environment may give otherwise than when the run was last started."""
+    if not config.read or identity_then in (None, identity(config)):
+        return []
+    keys = ", ".join(f"{'.'.join(map(str, path))}={text}" for path, (text, _) in config.read.items())
+    return [f"  read from the environment, and perhaps not what it was: {keys}"]
 
 
 def explained(was: Setup, is_now: Setup, found: Found) -> list[str]:

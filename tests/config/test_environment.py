@@ -9,9 +9,8 @@ from typing import Any
 
 import pytest
 
-from trainer_cli.config.compose import apply, compose, dump, load
+from trainer_cli.config.compose import Unset, apply, compose, dump, load
 from trainer_cli.config.environment import Configuration, as_written
-from trainer_cli.config.errors import UserError
 from trainer_cli.config.instantiate import instantiate
 from trainer_cli.config.secrets import masked
 from trainer_cli.runs.record import identity
@@ -150,7 +149,7 @@ def test_a_variable_that_is_missing_later_is_named(folder: Path, monkeypatch: py
     monkeypatch.setenv("MINE", "plain")
     file_of(config("callbacks.up.url=${oc.env:MINE}/x"), folder)
     monkeypatch.delenv("MINE")
-    with pytest.raises(UserError) as caught:
+    with pytest.raises(Unset) as caught:
         load(folder / "config.yaml", folders=[folder])
     block = caught.value.block()
     assert "callbacks.up.url is read from the environment variable MINE, which is not set" in block

@@ -229,6 +229,14 @@ def _anew(overrides: Sequence[str], config_dirs: Sequence[str | Path]) -> DictCo
     return config
 
 
+UNSET = "environment"
+"""The key of a problem with a variable that is not set."""
+
+
+class Unset(UserError):
+    """Variables that the configuration reads are not set here; nothing else is wrong with it."""
+
+
 def dump(config: Mapping[str, Any], path: Path, header: str) -> None:
     """Write a configuration as YAML below a header of comment lines, its keys in the order of the groups.
 
@@ -283,7 +291,8 @@ def _plain(
     """
     broken = list(_broken(config, "", sources))
     if broken:
-        raise UserError.many([*problems, *broken])
+        kind = Unset if all(problem.key == UNSET for problem in broken) else UserError
+        raise kind.many([*problems, *broken])
     plain, written = (OmegaConf.to_container(config, resolve=resolve) for resolve in (True, False))
     assert isinstance(plain, dict) and isinstance(written, dict)
     read = reads(config, written)
@@ -302,13 +311,14 @@ def _broken(node: DictConfig | ListConfig, prefix: str, sources: Sources) -> Ite
         try:
             value = node[name]
         except OmegaConfBaseException as error:
-            what, right = f"{key} refers to what is not there", str(error).splitlines()[0]
+            what, right, kind = f"{key} refers to what is not there", str(error).splitlines()[0], ""
             if forgotten := missing(key, right):
-                what, right = f"{key} is a secret, and no file has it", forgotten
+                what, right, kind = f"{key} is a secret, and no file has it", forgotten, UNSET
             elif variable := re.search(r"Environment variable '(\w+)' not found", right):
                 what = f"{key} is read from the environment variable {variable[1]}, which is not set"
                 right = f"export {variable[1]}=…; or ${{oc.env:{variable[1]},DEFAULT}} in the configuration"
-            yield Problem(what, sources.where(key), right)
+                kind = UNSET
+            yield Problem(what, sources.where(key), right, kind)
         else:
             if isinstance(value, DictConfig | ListConfig) and not OmegaConf.is_interpolation(node, name):
                 yield from _broken(value, f"{key}.", sources)
