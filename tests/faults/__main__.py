@@ -11,10 +11,13 @@ import tempfile
 import time
 from pathlib import Path
 
-from . import damage, full_disk, kills, payloads, refusals, signals, sweeps
+from . import damage, full_disk, kills, payloads, planted, refusals, signals, sweeps
 from .bench import Bench, Result, carry_out_all, chosen
 
-ALL = (kills.PART, damage.PART, signals.PART, full_disk.PART, refusals.PART, sweeps.PART, payloads.PART)
+ALL = (
+    *(kills.PART, damage.PART, signals.PART, full_disk.PART, refusals.PART, sweeps.PART),
+    *(payloads.PART, planted.PART),
+)
 PARTS = {part.name: part for part in ALL}
 ALONE = "FAULTS_ALONE"
 """A variable that says that this process is root among its own already."""

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from faults import damage, kills, payloads, refusals, signals, sweeps
+from faults import damage, kills, payloads, planted, refusals, signals, sweeps
 from faults.bench import Bench, Part, carry_out_all, chosen
 
 pytestmark = pytest.mark.slow
@@ -69,6 +69,10 @@ def test_a_disk_that_refuses_loses_nothing(bench):
     if reason := refusals.cannot_refuse():
         pytest.skip(reason)
     trials(bench, refusals.PART, chosen(SEED, refusals.PART, 3))
+
+
+def test_run_directories_of_others_write_nothing_elsewhere(bench):
+    trials(bench, planted.PART, chosen(SEED, planted.PART, 4))
 
 
 def test_full_disks_lose_nothing():

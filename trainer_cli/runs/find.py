@@ -337,7 +337,10 @@ def why_not(checkpoint: Path) -> str | None:
     Raises UserError for what is no damage: another release's, or one that may not be read.
     """
     try:
-        with contextlib.suppress(FileNotFoundError, NotADirectoryError), (checkpoint / MANIFEST).open():
+        with (
+            contextlib.suppress(FileNotFoundError, NotADirectoryError),
+            durable.opened(checkpoint / MANIFEST),
+        ):
             pass
         reason = verify(checkpoint)
         if reason is not None or not (checkpoint / STATE).exists():
