@@ -1,7 +1,7 @@
-"""Run directories that others have prepared: links that lead out of them, and files that are not what they say.
+"""Run directories that others have prepared: links that lead out, and files that are not what they say.
 
-A run that goes on in one writes nothing outside of it, and ends as ever or is refused in one block; what looks
-at runs shows those that are whole, and nothing of the others reaches the terminal but text.
+A run that is resumed in one writes nothing outside of it, and ends as ever or is refused in one block. What
+looks at runs shows those that are whole, and of the others nothing but text reaches the terminal.
 """
 
 from __future__ import annotations
@@ -147,7 +147,7 @@ def plant(bench: Bench, recipe: str, draw: Random, name: str, kind: str) -> str:
         check_same_end(run_dir, bench.whole(f"+recipe={recipe}", *PLAIN).run_dir)
     except Fault as fault:
         raise Fault(f"{told}{fault}, saying {started.err!r}") from None
-    return f"{told}gone on with"
+    return f"{told}resumed"
 
 
 def fields(**more: object) -> str:
@@ -202,7 +202,7 @@ def look(bench: Bench, recipe: str, draw: Random, what: str) -> str:
     check(
         started.process.returncode == 0, f"{what}: resume=auto: {started.process.returncode} {started.tail}"
     )
-    check(json.loads((run_dir / "run.json").read_text())["status"] == "finished", f"{what}: not gone on with")
+    check(json.loads((run_dir / "run.json").read_text())["status"] == "finished", f"{what}: not resumed")
     return f"{what}: all others are shown, and the run goes on"
 
 
@@ -216,7 +216,7 @@ def spawn(words: tuple[str, ...], said: IO[bytes]) -> int:
 
 
 def read(bench: Bench, recipe: str, draw: Random, what: str) -> str:
-    """A configuration of a few lines that would take minutes, or all memory: refused at once, in one block."""
+    """A configuration of few lines that would take minutes, or all memory: refused at once, in one block."""
     outputs = KEPT.copy(bench, recipe)
     run_dir = only_run(outputs)
     (run_dir / "config.yaml").write_text(TEXTS[what])
