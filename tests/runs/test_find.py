@@ -11,7 +11,7 @@ import pytest
 
 from trainer_cli.checkpoint.store import FORMAT, MANIFEST, STATE, Checkpoints
 from trainer_cli.config.errors import UserError
-from trainer_cli.runs.find import all_runs, check, find, why_afresh
+from trainer_cli.runs.find import all_runs, check, find, why_afresh, why_not
 from trainer_cli.runs.record import CONFIG, FILE, Record
 from trainer_cli.runs.sweeps import FILE as SWEEP
 
@@ -246,3 +246,9 @@ def test_one_bad_run_hides_no_other(tmp_path: Path) -> None:
         "text": 'its results is {"eval/loss": "text"}',
         "pipe": "it is no file",
     }
+
+
+def test_a_pipe_in_the_place_of_a_manifest_is_not_waited_for(tmp_path: Path) -> None:
+    (tmp_path / "checkpoint-5").mkdir()
+    os.mkfifo(tmp_path / "checkpoint-5" / MANIFEST)
+    assert why_not(tmp_path / "checkpoint-5") == "manifest.json cannot be read: it is no file"
