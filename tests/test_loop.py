@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import logging
 import math
+import shutil
+from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from small_run import built, run
-from torch import nn
+from torch import Tensor, nn
 
 from trainer_cli import loop, runner
-from trainer_cli.config.errors import UserError
+from trainer_cli.callbacks import Callback
+from trainer_cli.config.errors import RunFailed, UserError
+from trainer_cli.data.loader import GlobalBatch
+from trainer_cli.engine import Engine
+from trainer_cli.model import MLP
 from trainer_cli.model.storage import WEIGHTS
 from trainer_cli.strategy import device
 from trainer_cli.tracker.jsonl import FILE, read
@@ -34,7 +41,10 @@ def steps_per_run(tmp_path: Path, *overrides: str) -> list[int]:
     ("overrides", "logged"),
     [
         (["args.logging_steps=4"], [4, 8, 12]),
-        (["args.logging_steps=5", "args.logging_first_step=true"], [1, 5, 10]),
+        (["args.logging_steps=5", "args.logging_first_step=true"], [1, 5, 10, 12]),
+        (["args.logging_steps=5", "args.max_steps=8"], [5, 8]),
+        (["args.logging_steps=100"], [12]),
+        (["args.logging_strategy=epoch", "args.num_train_epochs=1.5"], [6, 9]),
         (["args.logging_steps=0.25"], [3, 6, 9, 12]),
         (["args.logging_strategy=epoch"], [6, 12]),
         (["args.logging_strategy=no"], []),
@@ -51,6 +61,70 @@ def test_a_row_of_an_epoch_is_the_mean_over_it(tmp_path: Path) -> None:
     (mean,) = [row["train/loss"] for row in read(tmp_path / "epoch" / FILE) if "train/loss" in row][:1]
     assert mean == pytest.approx((8 * sum(rows[:5]) + 5 * rows[5]) / 45, rel=1e-6)
     assert read(tmp_path / "epoch" / FILE)[0]["epoch"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("overrides", "logged"),
+    [(["args.logging_strategy=epoch"], [1, 2]), (["args.logging_steps=5"], [2])],
+)
+def test_a_last_batch_that_is_skipped_takes_no_row_with_it(
+    tmp_path: Path, overrides: list[str], logged: list[int]
+) -> None:
+    given = (
+        *overrides,
+        "model._target_=small_run.DoubleMLP",
+        "data.train._target_=small_run.Poisoned",
+        "data.train.size=12",  # of the two batches of an epoch, the last has a row that is not finite
+        "data.eval._target_=small_run.DoubleRows",
+        "args.train_sampling_strategy=sequential",
+        "args.on_nonfinite=skip",
+        "args.save_strategy=steps",
+        "args.save_steps=1",
+        "args.save_total_limit=null",
+    )
+    run(tmp_path / "whole", *given)
+    rows = [row for row in read(tmp_path / "whole" / FILE) if "train/lr" in row]
+    assert [row["step"] for row in rows] == logged
+    assert all(math.isfinite(row["train/loss"]) and row["train/grad_norm"] > 0 for row in rows)
+    shutil.copytree(tmp_path / "whole", tmp_path / "resumed")
+    run(tmp_path / "resumed", *given, resume_from=tmp_path / "resumed" / "checkpoint-1")
+    assert (tmp_path / "resumed" / FILE).read_bytes() == (tmp_path / "whole" / FILE).read_bytes()
+
+
+class Signal(Callback):
+    """Sends the run a signal while it makes an update."""
+
+    def __init__(self, during: int) -> None:
+        self.during = during
+
+    def on_backward_begin(self, engine: Engine, loss: Tensor) -> None:
+        if engine.state.step + 1 == self.during:
+            engine.state.signal = 15
+
+
+# It is met in the update after, or in the evaluation between the epochs.
+@pytest.mark.parametrize(("during", "stopped"), [(5, 6), (6, 6), (7, 8), (11, 12)])
+@pytest.mark.parametrize("strategy", ["epoch", "steps"])
+def test_a_signal_leaves_the_open_row_to_the_resumed_run(
+    tmp_path: Path, strategy: str, during: int, stopped: int
+) -> None:
+    given = (
+        f"args.logging_strategy={strategy}",
+        "args.logging_steps=5",
+        "args.eval_strategy=epoch",
+        "args.load_best_model_at_end=true",
+        "args.stages=[train]",
+    )
+    run(tmp_path / "whole", *given)
+    stop = ("plugins=[small_run,test_loop]", "+callbacks.signal._target_=test_loop.Signal")
+    with built(tmp_path / "stopped", *given, *stop, f"+callbacks.signal.during={during}") as engine:
+        runner.run(engine)
+    assert engine.state.interrupted and engine.state.step == stopped
+    run(tmp_path / "stopped", *given, resume_from=engine.checkpoints.path(stopped))
+    rows = [(tmp_path / name / FILE).read_text() for name in ("stopped", "whole")]
+    assert rows[0] == rows[1]
+    models = [(tmp_path / name / "model" / WEIGHTS).read_bytes() for name in ("stopped", "whole")]
+    assert models[0] == models[1]
 
 
 def test_rows_of_epochs_need_data_whose_end_is_known(tmp_path: Path) -> None:
@@ -237,6 +311,90 @@ def test_a_size_that_was_found_is_remembered_by_the_run(tmp_path: Path) -> None:
         runner.run(engine)
     with built(tmp_path / "second", *given, resume_from=tmp_path / "first" / "checkpoint-4") as engine:
         assert engine.train_loader.per_device == 2 and engine.train_loader.accumulation == 4
+
+
+class OutInStep(torch.optim.SGD):
+    """Memory runs out in the third step, when the weights have changed."""
+
+    steps = 0
+
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+        super().step()
+        self.steps += 1
+        if self.steps == 3:
+            raise torch.OutOfMemoryError("no room\nof any kind")
+
+
+def out_in_step(params: Any, lr: float, weight_decay: float) -> OutInStep:
+    return OutInStep(params, lr=lr)
+
+
+@pytest.mark.parametrize("smaller", ["true", "false"])
+def test_memory_that_runs_out_in_the_step_ends_the_run(tmp_path: Path, smaller: str) -> None:
+    given = (
+        "plugins=[small_run,test_loop]",
+        "optim._target_=test_loop.out_in_step",
+        f"args.auto_find_batch_size={smaller}",
+        "args.save_strategy=steps",
+        "args.save_steps=2",
+        *("~optim.betas", "~optim.eps", "~optim.fused"),
+    )
+    with built(tmp_path, *given) as engine, pytest.raises(RunFailed) as error:
+        runner.run(engine)
+    assert "in the optimizer's step 3, which may have changed some weights" in error.value.block()
+    assert steps(tmp_path) == [1, 2] and engine.checkpoints.steps() == [2]
+    assert engine.train_loader.per_device == 8
+    optimizer: Any = engine.optimizer
+    assert optimizer.steps == 3  # not once more
+
+
+class Late(MLP):
+    """A perceptron that has no memory for more than two rows when it has seen 5 batches."""
+
+    seen = 0
+
+    def forward(self, features: Tensor) -> dict[str, Tensor]:
+        self.seen += self.training
+        if self.training and self.seen > 5 and len(features) > 2:
+            raise torch.OutOfMemoryError("no room")
+        return super().forward(features)
+
+
+class Events(Callback):
+    """Counts what happens."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+
+    def on_epoch_begin(self, engine: Engine) -> None:
+        self.counts["epochs"] += 1
+
+    def on_step_begin(self, engine: Engine, batch: GlobalBatch) -> None:
+        self.counts["begun"] += 1
+
+    def on_step_end(self, engine: Engine) -> None:
+        self.counts["made"] += 1
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_gradients_that_were_half_accumulated_are_made_again(tmp_path: Path, precision: str) -> None:
+    given = (
+        "plugins=[small_run,test_loop]",
+        "args.per_device_train_batch_size=4",
+        "args.gradient_accumulation_steps=2",
+        "args.auto_find_batch_size=true",
+        "args.ema_decay=0.9",
+        f"args.precision={precision}",
+        "+callbacks.events._target_=test_loop.Events",
+    )
+    run(tmp_path / "plain", *given)
+    engine = run(tmp_path / "late", *given, "model._target_=test_loop.Late")
+    assert engine.train_loader.per_device == engine.state.micro_batch == 2
+    events: Any = engine.callbacks["events"]
+    assert events.counts == {"epochs": 2, "begun": 12, "made": 12}
+    tolerance = 1e-4 if precision == "fp32" else 2e-2
+    for found, expected in zip(*(read(tmp_path / name / FILE) for name in ("late", "plain")), strict=True):
+        assert found == pytest.approx(expected, rel=tolerance)
 
 
 def test_where_nothing_fits_the_error_is_the_devices(tmp_path: Path) -> None:

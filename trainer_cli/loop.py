@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from trainer_cli import nonfinite
 from trainer_cli.checkpoint.contents import generator_state, restore_generators
-from trainer_cli.config.errors import UserError
+from trainer_cli.config.errors import RunFailed, UserError
 from trainer_cli.culprits import tell_rows
 from trainer_cli.data.loader import EvalLoader, GlobalBatch, MicroBatch
 from trainer_cli.data.reader import Batch
@@ -37,10 +37,13 @@ def train(engine: Engine) -> None:
     engine.notify("on_train_begin")
     if state.evaluation_due or (args.eval_on_start and state.step == 0):
         evaluate_in_training(engine)
-    while not finished(engine):
+    # A resumed run may stand at the end of its last epoch, and has to do what is due there.
+    while not finished(engine) or (at_epoch_end(engine) and not state.interrupted):
         engine.notify("on_epoch_begin")
         if train_epoch(engine):
             end_epoch(engine)
+    if is_over(engine):
+        log_rest(engine)
     if args.save_strategy in ("steps", "epoch") or state.interrupted:
         save(engine)
     finish(engine)
@@ -56,14 +59,21 @@ def train(engine: Engine) -> None:
 def train_epoch(engine: Engine) -> bool:
     """The updates that are left of the current epoch; whether they came to its end."""
     args, state = engine.args, engine.state
-    for batch in batches_of_epoch(engine):
+    batches = batches_of_epoch(engine)
+    while (batch := next(batches, None)) is not None:
         deliver(engine)
         engine.notify("on_step_begin", batch)
-        try:
-            update = train_step(engine, batch.micro_batches)
-        except (RuntimeError, MemoryError) as error:
-            shrink_micro_batch(engine, error)
-            return False
+        while True:
+            try:
+                gradients = accumulate(engine, batch.micro_batches)
+                break
+            except (RuntimeError, MemoryError) as error:
+                shrink_micro_batch(engine, error)
+            # The same rows again, in smaller pieces; no weight has changed.
+            batches = batches_of_epoch(engine)
+            if (batch := next(batches, None)) is None:
+                return True  # a stream that can be read once
+        update = make_update(engine, gradients)
         if not update.made and not nonfinite.answer(engine, batch, update):
             return False
         state.samples += len(batch.rows)
@@ -71,9 +81,11 @@ def train_epoch(engine: Engine) -> bool:
         if update.made:
             engine.notify("on_step_end")
             if is_log_due(engine):
-                log_update(engine, update)
+                log_window(engine)
             if is_evaluation_due(engine):
                 evaluate_in_training(engine)
+                if is_over(engine):
+                    log_rest(engine)
             if is_save_due(engine) and not at_epoch_end(engine):
                 save(engine)
             if args.torch_empty_cache_steps and state.step % args.torch_empty_cache_steps == 0:
@@ -88,7 +100,24 @@ def train_step(engine: Engine, micro_batches: list[MicroBatch]) -> Update:
 
     It is not made, and `step` not counted, where the gradient is not finite.
     """
-    optimizer, strategy, scaler, state = engine.optimizer, engine.strategy, engine.scaler, engine.state
+    return make_update(engine, accumulate(engine, micro_batches))
+
+
+@dataclasses.dataclass(frozen=True)
+class Gradients:
+    """What an update is to be made of, with the gradients in place: as `Update` has it.
+
+    `interrupted` says whether a signal came to a process.
+    """
+
+    losses: list[dict[str, Tensor]]
+    items: int
+    interrupted: bool
+
+
+def accumulate(engine: Engine, micro_batches: list[MicroBatch]) -> Gradients:
+    """Forward and backward of all micro-batches: this part of an update may be repeated."""
+    strategy = engine.strategy
     counts = [count_items(engine, micro) for micro in micro_batches]
     items, interrupted = strategy.sum([sum(counts), is_signalled(engine)])
     engine.evaluation = None
@@ -101,21 +130,43 @@ def train_step(engine: Engine, micro_batches: list[MicroBatch]) -> Update:
         with strategy.without_sync(engine.model):
             losses.append(forward_backward(engine, micro, count, scale))
     losses.append(forward_backward(engine, micro_batches[-1], counts[-1], scale))
-    update = finish_gradients(engine, losses, int(items))
+    return Gradients(losses, int(items), bool(interrupted))
+
+
+def make_update(engine: Engine, gradients: Gradients) -> Update:
+    """Clip the gradients and step; raises RunFailed where memory runs out, as weights may have changed."""
+    try:
+        update = step(engine, gradients)
+    except (RuntimeError, MemoryError) as error:
+        if not ran_out_of_memory(error):
+            raise
+        raise RunFailed(
+            f"memory ran out in the optimizer's step {engine.state.step + 1}, which may have changed some"
+            f" weights: it is not repeated, and nothing is saved\n  {str(error).partition(chr(10))[0]}",
+            right="an optimizer that keeps less, as optim=adafactor, or a smaller model;"
+            " resume=latest goes back to the newest checkpoint",
+        ) from error
+    if gradients.interrupted:
+        interrupt(engine)
+    return update
+
+
+def step(engine: Engine, gradients: Gradients) -> Update:
+    """Make the update, where the gradients are finite."""
+    optimizer, scaler, state = engine.optimizer, engine.scaler, engine.state
+    update = finish_gradients(engine, gradients.losses, gradients.items)
     if update.made:
         engine.notify("on_optimizer_step_begin")
         scaler.step(optimizer)
         engine.notify("on_optimizer_step_end")
         engine.scheduler.step()
         engine.averaging.update()
-        state.window.add(losses, update.items)
+        state.window.take(update)
         state.step += 1
     else:
         state.skipped_steps += 1
     scaler.update()
     optimizer.zero_grad(set_to_none=True)
-    if interrupted:
-        interrupt(engine)
     return update
 
 
@@ -220,14 +271,20 @@ def finished(engine: Engine) -> bool:
     return state.position.updates >= engine.total_steps or state.stop is not None
 
 
+def is_over(engine: Engine) -> bool:
+    """Whether training has come to its end, and is not broken off by a signal before it."""
+    state = engine.state
+    return finished(engine) and (not state.interrupted or state.position.updates >= engine.total_steps)
+
+
 def is_log_due(engine: Engine) -> bool:
-    """Whether the step is one of those whose row is logged."""
+    """Whether the step is one of those whose row is logged; the rows of epochs are, at their end."""
     args, step = engine.args, engine.state.step
     if args.logging_first_step and step == 1:
         return True
     if args.logging_strategy == "epoch":
-        return at_epoch_end(engine)
-    return args.logging_strategy == "steps" and step % args.logging_steps == 0
+        return is_over(engine) and not at_epoch_end(engine)
+    return args.logging_strategy == "steps" and (step % args.logging_steps == 0 or is_over(engine))
 
 
 def is_evaluation_due(engine: Engine) -> bool:
@@ -256,6 +313,8 @@ def end_epoch(engine: Engine) -> None:
         raise UserError("the training data gave no rows")
     state.epoch += 1
     state.samples, state.stream = 0, None
+    if args.logging_strategy == "epoch":
+        log_rest(engine)
     engine.notify("on_epoch_end")
     if args.eval_strategy == "epoch" and state.epoch >= args.eval_delay:
         evaluate_in_training(engine)
@@ -263,14 +322,21 @@ def end_epoch(engine: Engine) -> None:
         save(engine)
 
 
-def log_update(engine: Engine, update: Update) -> None:
+def log_rest(engine: Engine) -> None:
+    """Write the training row of the updates since the last one, if there are any."""
+    if engine.args.logging_strategy != "no" and engine.state.window.lr is not None:
+        log_window(engine)
+
+
+def log_window(engine: Engine) -> None:
     """Write a training row: the mean losses over the items since the last one; waits for the device."""
     window = engine.state.window
     totals = engine.strategy.sum_by_name(window.totals())
     row: Row = {f"train/{name}": total / max(window.items, 1) for name, total in totals.items()}
-    row["train/lr"] = update.lr
-    if update.grad_norm is not None:
-        row["train/grad_norm"] = update.grad_norm
+    if window.lr is not None:
+        row["train/lr"] = window.lr
+    if window.grad_norm is not None:
+        row["train/grad_norm"] = window.grad_norm
     if engine.state.skipped_steps:
         row["train/skipped_steps"] = engine.state.skipped_steps
     window.clear()

@@ -17,15 +17,23 @@ class LossWindow:
     """Sums of losses by name since the last logged row, and the items that they are of.
 
     The sums are this process's own, tensors that stay on the device until `totals` asks for them; `items`
-    counts those of all processes; `carried` is what a resume brought along.
+    counts those of all processes; `carried` is what a resume brought along. `lr` and `grad_norm` are those of
+    the last update in it, None where there is none.
     """
 
     sums: dict[str, list[Tensor]] = field(default_factory=dict)
     carried: dict[str, float] = field(default_factory=dict)
     items: int = 0
+    lr: float | None = None
+    grad_norm: float | None = None
+
+    def take(self, update: Update) -> None:
+        """Take in an update that was made."""
+        self.add(update.losses, update.items)
+        self.lr, self.grad_norm = update.lr, update.grad_norm
 
     def add(self, losses: list[dict[str, Tensor]], items: int) -> None:
-        """Take in an update: the sums of each of its micro-batches."""
+        """Take in the sums of micro-batches."""
         for sums in losses:
             for name, value in sums.items():
                 self.sums.setdefault(name, []).append(value)
@@ -42,7 +50,7 @@ class LossWindow:
         """Start the next logged row."""
         self.sums.clear()
         self.carried.clear()
-        self.items = 0
+        self.items, self.lr, self.grad_norm = 0, None, None
 
 
 @dataclass(frozen=True)
@@ -105,7 +113,13 @@ class TrainState:
     def state_dict(self) -> dict[str, Any]:
         """The position and the best score; the window's losses are stored apart."""
         stored = {name: getattr(self, name) for name in STORED}
-        return {**stored, "window_items": self.window.items, "stop": None if self.interrupted else self.stop}
+        return {
+            **stored,
+            "window_items": self.window.items,
+            "window_lr": self.window.lr,
+            "window_grad_norm": self.window.grad_norm,
+            "stop": None if self.interrupted else self.stop,
+        }
 
     def load_state_dict(self, values: Mapping[str, Any]) -> None:
         """Go on from what `state_dict` gave."""
@@ -113,6 +127,8 @@ class TrainState:
             setattr(self, name, values[name])
         self.window.clear()
         self.window.items = values["window_items"]
+        # Checkpoints of the first releases have neither.
+        self.window.lr, self.window.grad_norm = values.get("window_lr"), values.get("window_grad_norm")
 
 
 STORED = (

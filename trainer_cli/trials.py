@@ -195,7 +195,7 @@ def try_training_step(report: Report, engine: Engine) -> None:
         loader = engine.train_loader
         engine.state.step = 1  # also where a scaled loss overflowed, as it may at first
         engine.notify("on_step_end")
-        loop.log_update(engine, update)
+        loop.log_window(engine)
         stage.details = f"{loader.accumulation} × {loader.per_device} rows"
 
 

@@ -61,7 +61,7 @@ def test_an_error_gives_the_terminal_back(tmp_path: Path, monkeypatch: pytest.Mo
     streams = sys.stdout, sys.stderr
     with built(tmp_path, SHOWN) as engine:
         part, _ = shows(engine)
-        monkeypatch.setattr(loop, "train_step", fail)
+        monkeypatch.setattr(loop, "accumulate", fail)
         with pytest.raises(RuntimeError, match="broken"):
             runner.run(engine)
     assert part.screen is None

@@ -40,7 +40,11 @@ class Callback:
         """
 
     def on_backward_begin(self, engine: Engine, loss: Tensor) -> None:
-        """Before the backward pass of a micro-batch; `loss` is the sum over its items."""
+        """Before the backward pass of a micro-batch; `loss` is the sum over its items.
+
+        Where memory runs out and `args.auto_find_batch_size` makes micro-batches smaller, those of this step
+        come once more.
+        """
 
     def on_backward_end(self, engine: Engine) -> None:
         """After the backward pass of a micro-batch, with its share in the gradients."""

@@ -67,7 +67,8 @@ class Progress(Callback):
         text = f"step {row['step']}/{engine.total_steps} · epoch {row['epoch']:.2f} · {numbers(row)}"
         if "train/samples_per_second" not in row:
             updates, seconds = self.clock.lap()
-            text += f" · {updates * engine.train_loader.global_batch / seconds:.0f} samples/s"
+            if updates:
+                text += f" · {updates * engine.train_loader.global_batch / seconds:.0f} samples/s"
         self.console.print(text, soft_wrap=True)
 
     def on_evaluate_begin(self, engine: Engine, loader: EvalLoader) -> None:
