@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import torch
 from small_run import POISONED, built, run
 from torch import Tensor
 
-from trainer_cli import runner
+from trainer_cli import loop, runner
 from trainer_cli.config.errors import Diverged
 from trainer_cli.data.sampler import epoch_order
 from trainer_cli.model.storage import WEIGHTS
@@ -143,3 +144,16 @@ def test_weights_that_are_not_finite_are_not_saved(tmp_path: Path) -> None:
         runner.run(engine)
     for step in engine.checkpoints.steps():
         assert all(tensor.isfinite().all() for tensor in weights(engine.checkpoints.path(step)).values())
+
+
+def test_a_step_back_keeps_the_micro_batch_that_fits(tmp_path: Path) -> None:
+    smaller = ("args.auto_find_batch_size=true", "args.on_nonfinite=rollback", "args.save_steps=1")
+    with built(tmp_path, *GIVEN, *smaller, f"args.max_steps={AT + 2}") as engine:
+        loop.save(engine)  # with whole micro-batches, as before memory ran out
+        engine.state.saved_step = None
+        engine.fit_micro_batch(2)
+        engine.args = dataclasses.replace(engine.args, save_strategy="no")
+        runner.run(engine)
+    assert engine.state.nonfinite_steps == 1
+    assert engine.state.micro_batch == engine.train_loader.per_device == 2
+    assert engine.train_loader.accumulation == 4

@@ -12,7 +12,7 @@ from small_run import built, run
 
 from trainer_cli import loop, runner
 from trainer_cli.model.storage import WEIGHTS
-from trainer_cli.restore import restore
+from trainer_cli.nonfinite import roll_back
 from trainer_cli.tracker.jsonl import FILE, read
 
 # 45 rows are 5 updates of 8 and one of 5 an epoch; rows of three updates share a logged one.
@@ -293,7 +293,8 @@ def test_a_step_back_to_before_another_batch_keeps_the_epochs(
     with built(tmp_path / "copy", *wider, resume_from=tmp_path / "whole" / "checkpoint-12") as engine:
         assert engine.total_steps == 12 + 2
         assert "the run ends at step 14: of 2.5 epochs, 2 updates of 16 rows are left" in caplog.text
-        restore(engine, tmp_path / "whole" / "checkpoint-6")
+        shutil.copytree(tmp_path / "whole" / "checkpoint-6", tmp_path / "copy" / "checkpoint-6")
+        roll_back(engine, "update 13 has loss nan")
         assert engine.total_steps == 6 + 3 + 2
 
 

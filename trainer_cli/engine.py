@@ -123,7 +123,8 @@ class Engine:
         """Train on micro-batches of at most so many rows from here on; the global batch stays."""
         loader = self.train_loader
         whole = loader.per_device * loader.accumulation
-        rows = max(size for size in range(1, rows + 1) if whole % size == 0)
+        most = min(rows, loader.per_device)
+        rows = max(size for size in range(1, most + 1) if whole % size == 0)
         self.state.micro_batch = rows
         if rows < loader.per_device:
             self.train_loader = loader.with_micro_batch(rows)

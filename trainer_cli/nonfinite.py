@@ -8,6 +8,7 @@ import math
 
 from trainer_cli import durable
 from trainer_cli.config.errors import Diverged
+from trainer_cli.data.build import count_steps
 from trainer_cli.data.loader import GlobalBatch
 from trainer_cli.engine import Engine, Row
 from trainer_cli.optim import InBackward
@@ -69,8 +70,13 @@ def roll_back(engine: Engine, what: str) -> None:
             right="args.save_strategy=steps with a small args.save_steps, or args.on_nonfinite=skip",
         )
     nonfinite_steps, rejected = state.nonfinite_steps, [*state.rejected, [state.epoch, state.samples]]
+    micro_batch = state.micro_batch
     restore(engine, newest)
     state.nonfinite_steps, state.rejected = nonfinite_steps, rejected
+    if micro_batch is not None:  # what did not fit into memory does not fit now
+        engine.fit_micro_batch(micro_batch)
+    # It may be from before a resume, and its updates of another size.
+    engine.total_steps = count_steps(engine.args, engine.train_loader, state.position)
     for tracker in engine.trackers.values():
         tracker.start(engine.run_dir, state.step, state.rows)
     log.warning("%s: back to step %d", what, state.step)

@@ -11,7 +11,6 @@ from torch import Tensor
 
 from trainer_cli.checkpoint import contents
 from trainer_cli.config.errors import UserError
-from trainer_cli.data.build import count_steps
 from trainer_cli.engine import Engine
 from trainer_cli.model import storage
 from trainer_cli.optim.learned import kind
@@ -53,9 +52,6 @@ def restore(engine: Engine, checkpoint: Path, allow: Collection[str] = ()) -> No
     training = stored.training
     state.load_state_dict(training.run)
     contents.restore_schedule(engine.scheduler, optimizer, stored.scheduler, state.step)
-    if "train" in engine.args.stages:
-        # A step back may lead to before the resume, where updates were of another size.
-        engine.total_steps = count_steps(engine.args, engine.train_loader, state.position)
     if "train" in engine.args.stages and training.num_training_steps != engine.total_steps:
         explain_end(engine)
         explain_schedule(engine, training.num_training_steps, stored.scheduler["state"].get("_last_lr"))
