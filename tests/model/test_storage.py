@@ -294,6 +294,10 @@ def test_adapters_that_no_file_would_hold_are_refused(base: Path) -> None:
     with pytest.raises(UserError, match="260 tokens, its base 258"):
         check_savable(adapted.wrapped(model, lora))
     model = transformers.AutoModelForCausalLM.from_pretrained(base)
+    model.resize_token_embeddings(260)
+    both = peft.LoraConfig(r=2, target_modules=["q_proj"], modules_to_save=["embed_tokens", "lm_head"])
+    check_savable(adapted.wrapped(model, both))
+    model = transformers.AutoModelForCausalLM.from_pretrained(base)
     model.add_adapter(lora)
     with pytest.raises(UserError, match="has an adapter inside"):
         check_savable(model)

@@ -143,15 +143,22 @@ def check_adapter(module: Any) -> None:
             f"{shown}: trained, and an adapter's file does not hold it",
             right="modules_to_save=[…] in the adapter's config, or requires_grad_(False)",
         )
-    if is_transformers_model(base) and (stored := stored_vocabulary(base)) not in (
-        None,
-        base.config.vocab_size,
-    ):
-        raise UserError(
-            f"the model has {base.config.vocab_size} tokens, its base {stored}:"
-            " an adapter's file does not hold the new embeddings",
-            right="save the resized base first, and load it where the model is made",
-        )
+    if is_transformers_model(base) and not keeps_embeddings(base):
+        stored = stored_vocabulary(base)
+        if stored not in (None, base.config.vocab_size):
+            raise UserError(
+                f"the model has {base.config.vocab_size} tokens, its base {stored}:"
+                " an adapter's file does not hold the new embeddings",
+                right="modules_to_save=[…] with both embeddings; or save the resized base, and load that",
+            )
+
+
+def keeps_embeddings(base: Any) -> bool:
+    """Whether the adapter has embeddings of its own, of the tokens that go in and that come out."""
+    from peft.utils import ModulesToSaveWrapper
+
+    parts = (base.get_input_embeddings(), base.get_output_embeddings())
+    return all(part is None or isinstance(part, ModulesToSaveWrapper) for part in parts)
 
 
 def stored_vocabulary(base: Any) -> int | None:
