@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
-from small_run import built
+from small_run import Rows, built, run
+from torch import Tensor, nn
 
-from trainer_cli.config.errors import UserError
+from trainer_cli import runner
+from trainer_cli.config.errors import RunFailed, UserError
+from trainer_cli.model import MLP
+from trainer_cli.tracker.jsonl import FILE
 
 OWN = (
     "optim=sgd",
@@ -28,3 +33,44 @@ def test_an_own_optimizer_of_the_backward_pass_is_told_its_limits(tmp_path: Path
     given = (*OWN, "args.max_grad_norm=0", asked)
     with pytest.raises(UserError, match="within the backward pass"), built(tmp_path, *given):
         pass
+
+
+class Wide(Rows):
+    """Points with columns that no model takes."""
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return {"text": "a", **super().__getitem__(index), "none": None, "tokens": ["a"] * (1 + index % 3)}
+
+
+class Detached(MLP):
+    """A perceptron whose loss has no gradient."""
+
+    def forward(self, features: Tensor, labels: Tensor | None = None) -> dict[str, Tensor]:
+        outputs = super().forward(features)
+        assert labels is not None
+        return {**outputs, "loss": nn.functional.cross_entropy(outputs["logits"], labels).detach()}
+
+
+OWN_PARTS = "plugins=[small_run,test_checks]"
+
+
+def test_columns_that_the_model_does_not_take_change_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    run(tmp_path / "narrow", "args.max_steps=3")
+    with caplog.at_level("INFO", logger="trainer_cli.checks"):
+        wide = ("data.train._target_=test_checks.Wide", "data.eval._target_=test_checks.Wide")
+        run(tmp_path / "wide", OWN_PARTS, *wide, "args.max_steps=3")
+    assert (tmp_path / "wide" / FILE).read_text() == (tmp_path / "narrow" / FILE).read_text()
+    said = [record.getMessage() for record in caplog.records]
+    assert said == ["columns that MLP.forward does not take are left out: text, none, tokens"]
+
+
+def test_a_loss_without_gradient_is_refused_before_the_first_step(tmp_path: Path) -> None:
+    given = (OWN_PARTS, "model._target_=test_checks.Detached", "loss=model")
+    with (
+        built(tmp_path, *given) as engine,
+        pytest.raises(UserError, match="the loss has no gradient") as caught,
+    ):
+        runner.run(engine)
+    assert engine.state.step == 0 and not isinstance(caught.value, RunFailed)

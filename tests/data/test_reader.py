@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, IterableDataset, default_collate
 
 from trainer_cli.config.errors import UserError
+from trainer_cli.data.collate import RowCollator
 from trainer_cli.data.loader import EvalLoader, GlobalBatch, TrainLoader
 from trainer_cli.data.randomness import seed_generators
 from trainer_cli.data.reader import Batch, Reader, Workers
@@ -301,3 +302,26 @@ def test_batches_come_page_locked(dataset: Any, count: int) -> None:
 def test_a_reader_is_a_dataset_of_batches() -> None:
     batch = Reader(Plain(5), masking, seed=0, epoch=0)[[4, 2]]
     assert batch["row"].tolist() == [4, 2]
+
+
+class Ragged(Dataset[dict[str, Tensor]]):
+    """Rows of which one is longer."""
+
+    def __len__(self) -> int:
+        return 6
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        return {"x": torch.ones(3 if index == 4 else 2)}
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_row_that_does_not_fit_is_named_by_its_number_also_by_a_worker(workers: int) -> None:
+    reader = Reader(Ragged(), RowCollator(), 0, 0)
+    batches = Workers(workers).batches(reader, [[0, 1], [5, 4]])
+    assert next(batches)["x"].shape == (2, 2)
+    with pytest.raises(UserError) as caught:
+        next(batches)
+    assert caught.value.block() == (
+        "error: row 4 of the data: x is float32 (3,), and float32 (2,) in the row before it in the batch\n"
+        "  rows alike, or a data.collate_fn._target_=… that makes one batch of them"
+    )

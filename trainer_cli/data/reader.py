@@ -13,7 +13,7 @@ import torch.utils.data._utils.worker as torch_worker
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
-from trainer_cli.config.errors import Misfit, UserError
+from trainer_cli.config.errors import Misfit, Problem, UserError
 from trainer_cli.data.randomness import WATCH, seed_generators, undisturbed
 from trainer_cli.data.streams import Pass, State
 
@@ -82,6 +82,25 @@ class Reader(Dataset[Batch]):
 
     def _read(self, rows: list[int]) -> list[Any]:
         return [self._dataset[row] for row in rows] if self._many is None else self._many.__getitems__(rows)
+
+
+class Refusal(NamedTuple):
+    """What a worker found wrong with rows: raised there, it would come as the text of a traceback."""
+
+    problems: tuple[Problem, ...]
+
+
+class Answering(Dataset[Batch | Refusal]):
+    """A reader whose UserErrors are items."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+
+    def __getitem__(self, rows: list[int]) -> Batch | Refusal:
+        try:
+            return self._reader[rows]
+        except UserError as error:
+            return Refusal(error.problems)
 
 
 class Group(NamedTuple):
@@ -172,7 +191,9 @@ class Workers:
         if self.count == 0:
             yield from (self._pinned(reader[part]) for part in rows)
             return
-        for batch in self._ahead(reader, self.count, rows):
+        for batch in self._ahead(Answering(reader), self.count, rows):
+            if isinstance(batch, Refusal):
+                raise UserError.many(batch.problems)
             WATCH.skip()  # so that a model draws the numbers that it would draw without workers
             yield batch
 
