@@ -11,11 +11,13 @@ from typing import Any
 import pytest
 from small_run import OVERRIDES
 
-from trainer_cli import preflight
+from trainer_cli import preflight, runner
 from trainer_cli.config.compose import Composition, compose
 from trainer_cli.config.errors import RunFailed, UserError
 from trainer_cli.engine import Engine
 from trainer_cli.plan import built, print_plan, set_by_the_user, value_at
+from trainer_cli.prepare import prepare
+from trainer_cli.runs.record import Record
 
 OWN = """\
 from small_run import MLP
@@ -196,3 +198,26 @@ def test_a_preflight_follows_when_the_plan_s_own_parts_are_gone(monkeypatch: pyt
     before = engines()
     monkeypatch.setattr(preflight, "preflight", try_run)
     assert print_plan(OVERRIDES, [], preflight=True, traceback=True) == 7
+
+
+def test_a_run_to_go_on_with_is_planned_from_its_step(
+    folder: Path, printed: Callable[..., dict[str, str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [*OVERRIDES, "args.max_steps=4", "args.save_strategy=steps", "args.save_steps=2"]
+    prepared = prepare(words, [], words)
+    prepared.lock.release()
+    runner.run(runner.build(prepared.config, prepared.run_dir))
+    Record.load(prepared.run_dir).end("preempted", total_steps=4)
+    before = {path: path.read_bytes() for path in prepared.run_dir.rglob("*") if path.is_file()}
+    rows = printed(f"resume={prepared.run_dir}", "args.max_steps=10", "args.per_device_train_batch_size=4")
+    assert rows["steps"].endswith("10, 12 an epoch; 6 remain after step 4")
+    assert rows["batch"] == "4 rows × 1 micro-batches × 1 processes = 4"
+    assert {path: path.read_bytes() for path in prepared.run_dir.rglob("*") if path.is_file()} == before
+    print_plan([*OVERRIDES, f"resume={prepared.run_dir}", "args.max_steps=10"], [])
+    err = capsys.readouterr().err
+    assert f"resuming {prepared.run_dir} at step 4 of 4" in err and "args.max_steps  4 → 10" in err
+
+
+def test_what_a_resume_refuses_the_plan_refuses(folder: Path) -> None:
+    with pytest.raises(UserError, match="resume=nowhere is neither a run nor a checkpoint"):
+        print_plan([*OVERRIDES, "resume=nowhere"], [])

@@ -708,3 +708,69 @@ def test_a_resume_says_what_the_environment_may_give_otherwise() -> None:
     assert read_again(config, "other") == [
         "  read from the environment, and perhaps not what it was: data.file=${oc.env:DATA}"
     ]
+
+
+# Looking, as plan does
+
+
+def files(folder: Path) -> dict[str, tuple[bytes, int]]:
+    """Every file below the folder, with its content and the time that it was written."""
+    return {
+        str(path): (path.read_bytes(), path.stat().st_mtime_ns)
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def test_who_looks_is_told_what_a_start_would_be_told_and_changes_nothing(folder: Path) -> None:
+    run_dir = made()
+    (run_dir / LOCK).unlink()
+    before, words = files(folder), [*WORDS, "resume=latest", "optim.lr=0.5"]
+    looked = prepare.look(words, [])
+    assert files(folder) == before
+    assert looked.checkpoint is not None and looked.checkpoint.name == "checkpoint-30" and not looked.done
+    assert looked.composition.config["optim"]["lr"] == 0.5
+    assert f"resuming {run_dir} at step 30 of 40" in looked.notes[0]
+    assert any("optim.lr" in note for note in looked.notes)
+    prepared = begin(*words)
+    assert prepared.notes == looked.notes and prepared.config == looked.composition.config
+
+
+@pytest.mark.parametrize(
+    ("words", "what"),
+    [
+        (["resume=nowhere/checkpoint-10"], "is neither a run nor a checkpoint"),
+        (["resume=latest", "optim=sgd"], "has a checkpoint"),
+        (["resume=latest", "args.sed=1"], "there is no args.sed"),
+        (["resume=true"], "resume is true"),
+    ],
+)
+def test_who_looks_is_refused_what_a_start_is(folder: Path, words: list[str], what: str) -> None:
+    made()
+    before = files(folder)
+    said = []
+    for way in (prepare.look, lambda given, dirs: prepare.prepare(given, dirs, given)):
+        with pytest.raises(UserError) as caught:
+            way([*WORDS, *words], [])
+        said.append(caught.value.block())
+        assert {name: text for name, text in files(folder).items() if not name.endswith(LOCK)} == {
+            name: text for name, text in before.items() if not name.endswith(LOCK)
+        }
+    assert said[0] == said[1] and what in said[0]
+
+
+def test_who_looks_at_a_run_that_runs_is_told_so() -> None:
+    run_dir = made()
+    lock = find.at_newest(run_dir).lock
+    with pytest.raises(UserError, match="is still running"):
+        prepare.look([*WORDS, f"resume={run_dir}"], [])
+    lock.release()
+    assert prepare.look([*WORDS, f"resume={run_dir}"], []).checkpoint is not None
+
+
+def test_who_looks_for_a_run_to_go_on_with_and_finds_none_sees_a_fresh_one(folder: Path) -> None:
+    looked = prepare.look([*WORDS, "resume=auto"], [])
+    assert looked.checkpoint is None and not looked.done and not (folder / "outputs").exists()
+    run_dir = made(status="finished")
+    looked = prepare.look([*WORDS, f"resume={run_dir}"], [])
+    assert looked.done and looked.notes == [f"{run_dir} is finished"]

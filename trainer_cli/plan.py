@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,13 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from trainer_cli.config.compose import Composition, compose
+from trainer_cli.config.compose import Composition
 from trainer_cli.config.environment import as_written
 from trainer_cli.config.errors import RunFailed, UserError
 from trainer_cli.config.own_code import headline, raised_in
 from trainer_cli.config.printable import say
+from trainer_cli.prepare import look
 from trainer_cli.runs.console import console
 from trainer_cli.signals import leaving_at_signals
+from trainer_cli.tracker.jsonl import FILE as METRICS
 
 if TYPE_CHECKING:
     from trainer_cli.engine import Engine
@@ -30,19 +33,23 @@ def print_plan(
 
     With `preflight` each part is then tried once; returns the exit code.
     """
-    composition = compose(overrides, config_dirs=config_dirs)
+    looked = look(overrides, config_dirs)
+    composition, checkpoint = looked.composition, looked.checkpoint
     out = console()
-    for warning in composition.warnings:
-        say(warning)
-    changed = Table("field", "value", "set in", title="values that are no defaults", title_justify="left")
-    for key, value, where in set_by_the_user(composition):
-        changed.add_row(key, value, where)
-    out.print(changed)
+    for note in looked.notes:
+        say(note)
+    if looked.done:
+        return 0
+    if checkpoint is None:
+        changed = Table("field", "value", "set in", title="values that are no defaults", title_justify="left")
+        for key, value, where in set_by_the_user(composition):
+            changed.add_row(key, value, where)
+        out.print(changed)
 
     from trainer_cli import preview
 
     processes = composition.config["strategy"]["num_processes"] or 1
-    with built(composition) as engine:
+    with built(composition, resume_from=checkpoint) as engine:
         table = Table(show_header=False, title="plan", title_justify="left")
         options = " ".join(f"{group}={option}" for group, option in composition.choices.items())
         for name, text in {
@@ -66,7 +73,9 @@ def print_plan(
 
 
 @contextlib.contextmanager
-def built(composition: Composition, callbacks: bool = True) -> Iterator[Engine]:
+def built(
+    composition: Composition, callbacks: bool = True, resume_from: Path | None = None
+) -> Iterator[Engine]:
     """The engine of one process of a run, in a directory that is gone after; raises UserError."""
     from trainer_cli import runner
 
@@ -77,9 +86,11 @@ def built(composition: Composition, callbacks: bool = True) -> Iterator[Engine]:
     if not callbacks:
         alone["callbacks"] = {}
     with leaving_at_signals(), tempfile.TemporaryDirectory() as nowhere:
+        if resume_from is not None and (rows := resume_from.parent / METRICS).is_file():
+            shutil.copy(rows, nowhere)  # the rows that a checkpoint counts
         try:
             engine = runner.build(
-                alone, Path(nowhere), folders=composition.folders, choices=composition.choices
+                alone, Path(nowhere), resume_from, folders=composition.folders, choices=composition.choices
             )
         except UserError:
             raise

@@ -20,7 +20,7 @@ from trainer_cli.config.received import Trusted, Untrusted, check_remote_code, r
 from trainer_cli.config.resume import FROM_START, Setup, block, differences, explain, text
 from trainer_cli.runs.code import FILE as DIFF
 from trainer_cli.runs.find import NO_RECORD, Found, at_newest, check, find, forbidden, why_afresh
-from trainer_cli.runs.lock import Lock, still_running, take
+from trainer_cli.runs.lock import Lock, only_looking, still_running, take
 from trainer_cli.runs.record import CONFIG, FILE, Record, cannot_be_made, identity, now, provenance
 from trainer_cli.tracker.jsonl import FILE as METRICS
 
@@ -48,20 +48,61 @@ def prepare(overrides: Sequence[str], config_dirs: Sequence[str], argv: Sequence
     resume = composition.config.get("resume")
     notes: list[str] = []
     if resume is not None:
-        chosen = choices(overrides, config_dirs=config_dirs)
+        today = today_of(composition, config_dirs, argv)
         root = Path(composition.config["args"]["output_dir"])
-        found = find(str(resume), root, chosen)
+        found = find(today.resume, root, today.choices)
         if found is not None:
-            trusted = Trusted(composition.config, overrides, composition.folders)
-            today = Today(str(resume), overrides, config_dirs, argv, trusted, chosen)
             with found.lock.released_by_errors():
                 return go_on(found, today)
-        notes = why_afresh(root, chosen)
+        notes = why_afresh(root, today.choices)
     if composition.problems:
         raise UserError.many(composition.problems)
     prepared = begin(composition, argv)
     prepared.notes = notes + prepared.notes
     return prepared
+
+
+@dataclass(frozen=True)
+class Looked:
+    """What would be run: its composition, what is said before, and the checkpoint to go on from if any."""
+
+    composition: Composition
+    notes: list[str]
+    checkpoint: Path | None = None
+    done: bool = False
+
+
+def look(overrides: Sequence[str], config_dirs: Sequence[str]) -> Looked:
+    """What `prepare` would start; nothing is written or held. Raises UserError for what it would refuse."""
+    composition = compose(overrides, config_dirs=config_dirs, strict=False)
+    notes: list[str] = []
+    if composition.config.get("resume") is not None:
+        today = today_of(composition, config_dirs, ())
+        root = Path(composition.config["args"]["output_dir"])
+        with only_looking():
+            found = find(today.resume, root, today.choices)
+            if found is not None:
+                again = understand(found, today)
+                chosen = {**found.record.fields.get("choices", {}), **today.choices}
+                composition = replace(
+                    composition, config=again.config, choices=chosen, folders=tuple(today.trusted.folders)
+                )
+                return Looked(composition, again.notes, found.checkpoint, again.done)
+        notes = why_afresh(root, today.choices)
+    if composition.problems:
+        raise UserError.many(composition.problems)
+    return Looked(composition, [*notes, *composition.warnings])
+
+
+def today_of(composition: Composition, config_dirs: Sequence[str], argv: Sequence[str]) -> Today:
+    """What today's command line asks of a run to go on with; raises UserError for what names none."""
+    unclear = [problem for problem in composition.problems if problem.key == "resume"]
+    if unclear:
+        raise UserError.many(unclear)
+    overrides = composition.overrides
+    trusted = Trusted(composition.config, overrides, composition.folders)
+    chosen = choices(overrides, config_dirs=config_dirs)
+    return Today(str(composition.config["resume"]), overrides, config_dirs, argv, trusted, chosen)
 
 
 def begin(composition: Composition, argv: Sequence[str]) -> Prepared:
@@ -181,8 +222,20 @@ class Today:
     choices: Mapping[str, str]
 
 
-def go_on(found: Found, today: Today) -> Prepared:
-    """The run that was found, under its own configuration with today's values on top."""
+@dataclass(frozen=True)
+class Again:
+    """A run to go on with: its configuration with today's values on top, the overrides that make it, and what
+    is to be said; `done` that nothing is left to do."""
+
+    config: Configuration
+    words: list[str]
+    notes: list[str]
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    done: bool = False
+
+
+def understand(found: Found, today: Today) -> Again:
+    """What going on with the run comes to; raises UserError where it cannot be."""
     record, fields = found.record, found.record.fields
     before = stored_config(record.run_dir, today.trusted, recorded_folders(fields))
     chosen, made_of = fields.get("choices", {}), without_search_path(fields.get("overrides", []))
@@ -190,33 +243,45 @@ def go_on(found: Found, today: Today) -> Prepared:
     config = apply(before, words, chosen=chosen, made_of=made_of, config_dirs=today.config_dirs)
     check_remote_code(record.run_dir / CONFIG, config, today.trusted)
     if record.status == "finished" and found.newest and identity(before) == identity(config):
-        found.lock.release()
-        return Prepared(record.run_dir, config, False, [f"{record.run_dir} is finished"], done=True)
+        return Again(config, words, [f"{record.run_dir} is finished"], done=True)
     check(found, today.resume, config["checkpoint"]["on_damage"])
 
     others = [group for group, option in today.choices.items() if option != chosen.get(group, "")]
     words = [word for word in words if key_of(word) in others or key_of(word) not in today.choices]
     words = [word for word in without(made_of, others) if word not in words] + words
     now_is = provenance()
-    diff = now_is.pop("diff")
-    was = {name: fields.get(name, value) for name, value in now_is.items()}
+    known = {name: value for name, value in now_is.items() if name != "diff"}
+    was = {name: fields.get(name, value) for name, value in known.items()}
     count = fields.get("processes", before["strategy"]["num_processes"])
     notes = [
         *found.summary(),
         *read_again(before, fields.get("identity")),
-        *explained(Setup(before, count, **was), Setup(config, processes(config), **now_is), found),
+        *explained(Setup(before, count, **was), Setup(config, processes(config), **known), found),
         *edits(config, words, today.config_dirs),
     ]
+    return Again(config, words, notes, now_is)
+
+
+def go_on(found: Found, today: Today) -> Prepared:
+    """The run that was found, under its own configuration with today's values on top."""
+    again = understand(found, today)
+    record, fields, config = found.record, found.record.fields, again.config
+    if again.done:
+        found.lock.release()
+        return Prepared(record.run_dir, config, False, again.notes, done=True)
+    now_is = dict(again.provenance)
+    diff = now_is.pop("diff")
     checkpoint = None if found.checkpoint is None else str(found.checkpoint.resolve())
+    chosen = {**fields.get("choices", {}), **today.choices}
     news = {
         "identity": identity(config),
-        "choices": {group: option for group, option in {**chosen, **today.choices}.items() if option},
+        "choices": {group: option for group, option in chosen.items() if option},
         "project": [str(folder) for folder in today.trusted.folders],
         "seed": config["args"]["seed"],
         "data_seed": config["args"]["data_seed"],
         "processes": processes(config),
         "resume_from": checkpoint,
-        "overrides": words,
+        "overrides": again.words,
         **now_is,
     }
     first = fields.get("argv", ()) if found.newest else today.argv
@@ -224,7 +289,7 @@ def go_on(found: Found, today: Today) -> Prepared:
     prepared = (in_place if found.newest else branch)(
         found, config, today.argv, {**news, "sessions": [began]}, diff
     )
-    prepared.notes = notes + prepared.notes
+    prepared.notes = again.notes + prepared.notes
     return prepared
 
 

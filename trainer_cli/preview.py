@@ -92,7 +92,8 @@ def learning_rates(scheduler: LRScheduler, steps: int) -> tuple[list[int], list[
 
 def update_count(engine: Engine, processes: int) -> int:
     """The updates of the whole run over so many processes."""
-    return count_steps(engine.args, dataclasses.replace(engine.train_loader, world_size=processes))
+    loader = dataclasses.replace(engine.train_loader, world_size=processes)
+    return count_steps(engine.args, loader, engine.state.position)
 
 
 def estimates(engine: Engine, processes: int) -> dict[str, str]:
@@ -103,7 +104,9 @@ def estimates(engine: Engine, processes: int) -> dict[str, str]:
         "parameters": parameters(engine),
         "batch": f"{loader.per_device} rows × {loader.accumulation} micro-batches × {processes} processes"
         f" = {loader.global_batch}",
-        "steps": f"{steps}" + (f", {loader.updates_per_epoch} an epoch" if loader.updates_per_epoch else ""),
+        "steps": f"{steps}"
+        + (f", {loader.updates_per_epoch} an epoch" if loader.updates_per_epoch else "")
+        + (f"; {max(0, steps - done)} remain after step {done}" if (done := engine.state.step) else ""),
     }
     if isinstance(loader.dataset, KnowsLengths) and loader.size:
         tokens = sum(loader.dataset.lengths)

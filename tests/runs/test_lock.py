@@ -19,7 +19,7 @@ import pytest
 
 from trainer_cli.config.errors import UserError
 from trainer_cli.runs import lock as module
-from trainer_cli.runs.lock import FILE, Lock, joined, still_running, take
+from trainer_cli.runs.lock import FILE, Lock, joined, only_looking, still_running, take
 
 HOLD = """
 import os, sys, time
@@ -258,3 +258,24 @@ def test_no_program_that_is_started_inherits_it(tmp_path: Path) -> None:
     assert take(tmp_path, still_running).is_sure
     program.kill()
     program.wait()
+
+
+def test_who_only_looks_holds_nothing_and_writes_nothing(tmp_path: Path) -> None:
+    with only_looking():
+        take(tmp_path, still_running)
+        assert list(tmp_path.iterdir()) == []
+    held = take(tmp_path, still_running)
+    text = (tmp_path / FILE).read_bytes()
+    with only_looking(), pytest.raises(UserError, match=f"still running: process {os.getpid()}"):
+        take(tmp_path, still_running)
+    held.release()
+    with only_looking():
+        first, second = take(tmp_path, still_running), take(tmp_path, still_running)
+    assert first.descriptor is second.descriptor is None and text
+    take(tmp_path, still_running).release()
+
+
+def test_who_only_looks_sees_those_that_carry_the_run_out(tmp_path: Path) -> None:
+    take(tmp_path, still_running).release()
+    with joined(tmp_path), only_looking(), pytest.raises(UserError, match="is still running: its processes"):
+        take(tmp_path, still_running)

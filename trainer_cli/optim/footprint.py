@@ -33,6 +33,9 @@ def state_bytes(module: nn.Module, optimizer: Optimizer) -> int:
     It makes an update of one parameter of each kind, whose weights are put back; the optimizer is not to be
     used for training after that.
     """
+    if any(optimizer.state.values()):  # it has made updates already
+        held = {id(tensor): tensor for tensor in tensors(optimizer.state)}
+        return sum(map(nbytes, held.values()))
     counts: dict[Kind, int] = defaultdict(int)
     one: dict[Kind, nn.Parameter] = {}
     for kind, parameter in kinds(module, optimizer):

@@ -16,6 +16,7 @@ import os
 import platform
 import time
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -105,6 +106,8 @@ def take(directory: Path, refusal: Refusal) -> Lock:
 
     Raises OSError where the lock cannot be made.
     """
+    if _only_looking.get():
+        return _unheld(directory, refusal)
     deadline = time.monotonic() + PATIENCE
     while True:
         with durable.append(directory / FILE) as file:
@@ -122,6 +125,38 @@ def take(directory: Path, refusal: Refusal) -> Lock:
             os.ftruncate(descriptor, 0)
             os.write(descriptor, (json.dumps(vars(Holder.this())) + "\n").encode())
         return lock
+
+
+_only_looking: ContextVar[bool] = ContextVar("only_looking", default=False)
+
+
+@contextlib.contextmanager
+def only_looking() -> Iterator[None]:
+    """Within it nothing is held and no lock is written; what others hold is refused as ever."""
+    token = _only_looking.set(True)
+    try:
+        yield
+    finally:
+        _only_looking.reset(token)
+
+
+def _unheld(directory: Path, refusal: Refusal) -> Lock:
+    """A lock of nothing, for a directory that nobody holds at this moment."""
+    try:
+        descriptor = os.open(directory / FILE, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError:  # no run was started since it was copied here
+        return Lock()
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise refusal(directory, _holder(descriptor)) from None
+    except OSError:
+        return Lock(is_sure=False)
+    finally:
+        os.close(descriptor)
+    if _is_in_use(directory):
+        raise refusal(directory, None)
+    return Lock()
 
 
 @contextlib.contextmanager
