@@ -124,13 +124,13 @@ def parse(arguments: Sequence[str]) -> CommandLine:
         if word in SWITCHES:
             setattr(line, SWITCHES[word], True)
         elif name in ("--config-dir", "-cd"):
-            if not value and not rest:
+            if not equals and not rest:
                 raise UserError("--config-dir needs a directory", right="--config-dir DIR")
-            line.config_dirs.append(value or rest.pop(0))
+            line.config_dirs.append(given(name, value if equals else rest.pop(0)))
         elif name in ("--sort", "--output"):
-            if not value and not rest:
+            if not equals and not rest:
                 raise UserError(f"{name} needs a value", right="trainer-cli --help lists the flags")
-            setattr(line, name[2:], value or rest.pop(0))
+            setattr(line, name[2:], given(name, value if equals else rest.pop(0)))
         elif word.startswith("-"):
             follows = rest and not rest[0].startswith("-") and "=" not in rest[0] and rest[0] not in VERBS
             unknown.append((name, value if equals else rest.pop(0) if follows else None))
@@ -157,7 +157,17 @@ def parse(arguments: Sequence[str]) -> CommandLine:
             raise UserError(f"--{flag} is a flag of {', '.join(verbs)}", right=right)
     if line.verb in ("run", "plan") or line.resume:
         refuse_bare_words(words)
+    line.words = [given("a word", word) for word in words]
     return line
+
+
+def given(name: str, text: str) -> str:
+    """The text; raises UserError where it is empty, which is no place and no name."""
+    if not text.strip():
+        from trainer_cli.config.naming import UNSET
+
+        raise UserError(f"{name} of the command line is empty text", right=f"{UNSET} leave it out, or set it")
+    return text
 
 
 VERBS_OF = {

@@ -45,6 +45,10 @@ class Prepared:
 def prepare(overrides: Sequence[str], config_dirs: Sequence[str], argv: Sequence[str]) -> Prepared:
     """Compose, check, and make the run's directory or find the one to go on in; raises UserError."""
     composition = compose(overrides, config_dirs=config_dirs, strict=False)
+    if misplaced := [
+        problem for problem in composition.problems if problem.key in ("resume", "args.output_dir")
+    ]:
+        raise UserError.many(misplaced)
     resume = composition.config.get("resume")
     notes: list[str] = []
     if resume is not None:

@@ -12,6 +12,7 @@ from trainer_cli.config import offers, places, schema, targets
 from trainer_cli.config.advice import SHORT, TO_COME
 from trainer_cli.config.errors import Problem
 from trainer_cli.config.hugging_face import HOMES
+from trainer_cli.config.naming import misnamed
 from trainer_cli.config.nearest import did_you_mean, nearest, one_edit
 from trainer_cli.config.offers import group_of
 from trainer_cli.config.overrides import keys
@@ -131,6 +132,7 @@ class _Checker:
         for name in self.config:
             if name not in schema.ORDER:
                 self.unknown("", name, schema.ORDER)
+        self.problems += misnamed(self.config, self.sources)
         if not self.problems:
             self.problems += contradictions(checked, self.sources)
         return checked

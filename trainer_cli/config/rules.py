@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import os
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 from trainer_cli.config.errors import Problem
@@ -45,7 +44,6 @@ def contradictions(config: Mapping[str, Any], sources: Sources) -> Iterator[Prob
     yield from _optimizer(config, sources)
     yield from _schedule(config, sources)
     yield from _trackers(config, sources)
-    yield from _names(config, sources)
     args, strategy = config["args"], config["strategy"]
     if not args["stages"]:
         yield Problem(
@@ -119,16 +117,6 @@ def _trackers(config: Mapping[str, Any], sources: Sources) -> Iterator[Problem]:
                     sources.where(f"tracker.{key}._target_"),
                     f"pip install 'trainer-cli[{name.lower()}]' adds it",
                 )
-
-
-def _names(config: Mapping[str, Any], sources: Sources) -> Iterator[Problem]:
-    """Names of folders that lead out of the one that they are in."""
-    for section, above in (("run", "args.output_dir"), ("sweep", "the run's name")):
-        name = config[section]["name"]
-        folders = Path(name or "").parts
-        if name is not None and (not folders or ".." in folders or os.path.isabs(name)):
-            key = f"{section}.name"
-            yield Problem(f"{key}={name!r} is no folder below {above}", sources.where(key), f"{key}=mine")
 
 
 def _is_installed(package: str) -> bool:

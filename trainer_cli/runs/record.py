@@ -100,6 +100,11 @@ class Record:
         """Make the directory `root/name/<id>` of a new run, which is one when `start` has been called."""
         while True:
             run_dir = root / name / f"{now():%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+            for folder in [root, *(root / above for above in [Path(name), *Path(name).parents])]:
+                if (folder / FILE).exists():
+                    raise cannot_be_made(
+                        run_dir, f"{folder} is a run itself, in which no other is looked for"
+                    )
             try:
                 run_dir.mkdir(parents=True)
             except FileExistsError:
