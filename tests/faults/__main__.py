@@ -11,12 +11,12 @@ import tempfile
 import time
 from pathlib import Path
 
-from . import damage, full_disk, kills, payloads, planted, refusals, signals, sweeps
+from . import damage, full_disk, kills, payloads, planted, ranks, refusals, signals, starts, sweeps
 from .bench import Bench, Result, carry_out_all, chosen
 
 ALL = (
     *(kills.PART, damage.PART, signals.PART, full_disk.PART, refusals.PART, sweeps.PART),
-    *(payloads.PART, planted.PART),
+    *(starts.PART, ranks.PART, payloads.PART, planted.PART),
 )
 PARTS = {part.name: part for part in ALL}
 ALONE = "FAULTS_ALONE"

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from faults import damage, kills, payloads, planted, refusals, signals, sweeps
+from faults import damage, kills, payloads, planted, ranks, refusals, signals, starts, sweeps
 from faults.bench import Bench, Part, carry_out_all, chosen
 
 pytestmark = pytest.mark.slow
@@ -59,6 +59,14 @@ def test_damaged_runs_go_on_from_what_is_whole_or_are_refused(bench):
 
 def test_stopped_runs_end_as_if_nothing_had_been(bench):
     trials(bench, signals.PART, chosen(SEED, signals.PART, 2))
+
+
+def test_of_starts_at_the_same_instant_one_trains(bench):
+    trials(bench, starts.PART, chosen(SEED, starts.PART, 1))
+
+
+def test_where_a_process_of_several_is_killed_the_run_is_gone_on_with(bench):
+    trials(bench, ranks.PART, chosen(SEED, ranks.PART, 1))
 
 
 def test_killed_sweeps_train_no_job_twice_and_come_to_the_same(bench):
