@@ -20,6 +20,7 @@ from trainer_cli.config.errors import RunFailed, UserError
 from trainer_cli.config.schema import Args
 from trainer_cli.data.source import Splits
 from trainer_cli.engine import Engine
+from trainer_cli.model import MLP
 from trainer_cli.model.storage import WEIGHTS
 from trainer_cli.runs.journal import PRUNED
 from trainer_cli.tracker import Background
@@ -412,3 +413,37 @@ def test_the_stages_are_carried_out_as_they_are_named(tmp_path: Path, stages: Se
     )
     assert (tmp_path / "model").is_dir() == ("train" in stages)
     assert engine.state.step == (2 if "train" in stages else 0)
+
+
+class Stateful(MLP):
+    """Keeps what no checkpoint can hold."""
+
+    def get_extra_state(self) -> dict[str, int]:
+        return {"seen": 1}
+
+
+class Lazy(MLP):
+    """Has no shape before its first batch."""
+
+    def __init__(
+        self, in_features: int, hidden_features: Sequence[int], out_features: int, dropout: float
+    ) -> None:
+        super().__init__(in_features, hidden_features, out_features, dropout)
+        self.head = torch.nn.LazyLinear(out_features)
+
+
+@pytest.mark.parametrize(
+    ("module", "said"),
+    [
+        ("Stateful", "no checkpoint can hold _extra_state of Stateful, a dict"),
+        ("Lazy", "head.weight of Lazy has no shape before the first batch"),
+    ],
+)
+def test_a_module_that_no_checkpoint_can_hold_is_refused_first(
+    tmp_path: Path, module: str, said: str
+) -> None:
+    words = ("plugins=[small_run,test_runner]", f"model._target_=test_runner.{module}")
+    with pytest.raises(UserError) as error, built(tmp_path, *words):
+        pass
+    assert said in error.value.block()
+    assert not any(tmp_path.glob("checkpoint-*"))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -19,6 +20,8 @@ from trainer_cli.checkpoint import verify
 from trainer_cli.checkpoint.store import Checkpoints
 from trainer_cli.config.errors import DiskFull, UserError
 from trainer_cli.engine import Engine
+from trainer_cli.model.storage import WEIGHTS
+from trainer_cli.tracker.jsonl import FILE, read
 
 GIVEN = ("args.save_strategy=steps", "args.save_steps=2", "args.save_total_limit=null", "model.dropout=0.1")
 
@@ -170,3 +173,64 @@ def test_a_callback_may_keep_tensors(tmp_path: Path) -> None:
         state = engine.callbacks["holds"].state_dict()
     assert torch.equal(state["sum"], torch.tensor([1.5, float("inf")]))
     assert state["pair"] == (1, "a") and state["rate"] != state["rate"]
+
+
+def without_room(engine: Engine, steps: Collection[int]) -> None:
+    """Let the disk have no room at these steps."""
+    save = engine.checkpoints.save
+
+    def full(step: int, *values: Any) -> Path:
+        if step in steps:
+            raise DiskFull.at(engine.checkpoints.path(step))
+        return save(step, *values)
+
+    engine.checkpoints.save = full  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize("background", ["true", "false"])
+@pytest.mark.parametrize(
+    ("lost", "best"), [({6}, 12), ({12}, 6), ({6, 12}, 18), ({6, 12, 18}, 24), ({6, 12, 18, 24}, 24)]
+)
+def test_the_best_model_is_one_that_was_kept(
+    tmp_path: Path, lost: set[int], best: int, background: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    given = (
+        "checkpoint.on_full=continue",
+        f"checkpoint.async_save={background}",
+        "args.load_best_model_at_end=true",
+        "args.greater_is_better=true",  # the loss falls: the first epochs count as the best
+        "args.eval_strategy=epoch",
+        "args.save_strategy=epoch",
+        "args.save_total_limit=1",
+        "args.num_train_epochs=4",
+        "args.stages=[train]",
+    )
+    with built(tmp_path, *given) as engine:
+        without_room(engine, lost)
+        runner.run(engine)
+    assert engine.state.best_step == best
+    losses = {row["step"]: row["eval/loss"] for row in read(tmp_path / FILE) if "eval/loss" in row}
+    assert engine.state.best_metric == losses[best] and len(losses) == 4
+    assert engine.checkpoints.steps() == sorted({best, 24} - lost)
+    assert "training goes on without it" in caplog.text
+    if best not in lost:
+        model, kept = ((tmp_path / name / WEIGHTS).read_bytes() for name in ("model", f"checkpoint-{best}"))
+        assert model == kept
+
+
+def test_where_no_scored_model_was_kept_the_last_is(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    given = (
+        "checkpoint.on_full=continue",
+        "args.load_best_model_at_end=true",
+        "args.eval_strategy=steps",
+        "args.save_strategy=best",
+        "args.eval_steps=5",
+        "args.greater_is_better=true",
+        "args.stages=[train]",
+    )
+    with built(tmp_path, *given) as engine:
+        without_room(engine, {5, 10})
+        runner.run(engine)
+    assert engine.state.best_step is None and engine.checkpoints.steps() == []
+    assert "no model that was scored is kept: model/ is that of the last step" in caplog.text
+    assert (tmp_path / "model" / WEIGHTS).is_file()

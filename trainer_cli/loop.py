@@ -349,6 +349,8 @@ def evaluate_in_training(engine: Engine) -> None:
     A signal breaks it off: it is due when the run goes on.
     """
     args, state = engine.args, engine.state
+    if engine.saver.on_full == "continue":
+        finish(engine)  # a score counts as the best so far only where its model was kept
     state.evaluation_due = True
     generators = generator_state(engine.strategy.device)
     try:

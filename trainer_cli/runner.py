@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
@@ -261,7 +262,10 @@ def run_train(engine: Engine) -> Row:
     if engine.args.load_best_model_at_end and best not in (None, engine.state.step):
         engine.strategy.barrier()  # the main process has written it by then
         load_best(engine, engine.checkpoints.path(best))
+        log.info("the best model that was kept is that of step %d", best)
         engine.evaluation = None
+    elif engine.args.load_best_model_at_end and best is None:
+        log.warning("no model that was scored is kept: model/ is that of the last step")
     if engine.strategy.is_main:
         size = small_files(engine) + storage.size(engine.module)
         engine.checkpoints.replace(
@@ -326,6 +330,18 @@ def stage(number: int, name: str) -> Iterator[None]:
 
 def prepare_module(module: nn.Module, args: Args) -> None:
     """What the arguments ask of the bare model."""
+    for name, value in module.state_dict().items():
+        if not isinstance(value, Tensor):
+            raise UserError(
+                f"no checkpoint can hold {name} of {type(module).__name__}, a {type(value).__name__}",
+                right="get_extra_state may return a tensor, as torch.tensor([…]); or keep it in a buffer",
+            )
+        if is_lazy(value):
+            raise UserError(
+                f"{name} of {type(module).__name__} has no shape before the first batch: what is trained and"
+                " saved would not be known",
+                right="a module with its sizes given, as torch.nn.Linear for torch.nn.LazyLinear",
+            )
     if args.gradient_checkpointing:
         recompute_activations(module, args.gradient_checkpointing_modules)
 

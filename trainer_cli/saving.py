@@ -33,6 +33,7 @@ def save(engine: Engine) -> None:
     check_finite(engine)
     finish(engine)
     state.saved_step = state.step
+    state.best_saving = (state.best_metric, state.best_step)
     training = contents.TrainingState(
         run={
             **state.state_dict(),
@@ -93,9 +94,18 @@ def deliver(engine: Engine) -> None:
 
 
 def finish(engine: Engine) -> None:
-    """Wait until what is being written is committed, in all processes."""
-    if (path := engine.saver.collect(wait=True)) is not None:
+    """Wait until what is being written is committed, in all processes, which then agree on what is kept."""
+    state, saver = engine.state, engine.saver
+    if (path := saver.collect(wait=True)) is not None:
         engine.notify("on_save", path)
+    if saver.on_full == "stop":
+        return
+    (lost,) = engine.strategy.sum([0 if saver.lost is None else saver.lost + 1])
+    saver.lost = None
+    if lost:
+        state.was_lost(int(lost) - 1)
+    else:
+        state.was_saved()
 
 
 def norm_of(weights: list[Tensor]) -> Tensor:

@@ -72,6 +72,9 @@ class Update:
         return float(torch.stack([sums["loss"] for sums in self.losses]).cpu().double().sum())
 
 
+Best = tuple[float | None, int | None]
+
+
 @dataclass
 class TrainState:
     """The run's own state; `step` counts optimizer updates and nothing else.
@@ -82,8 +85,11 @@ class TrainState:
     that turned out to fit into memory. `skipped_steps` are updates that were not made, `nonfinite_steps`
     those among them that the policy on such values skipped, and `rejected` the positions, (epoch, samples),
     of batches that a rollback passes over. `rows` counts the rows that were logged; `evaluation_due` says
-    that this step's evaluation is not done. A callback ends training by setting `stop` to the reason; a
-    signal handler sets `signal`, which all processes agree on at the next update.
+    that this step's evaluation is not done. `best_saving` and `best_kept` are the best score and its step as
+    the checkpoint being written, and the last that was written, have them.
+
+    A callback ends training by setting `stop` to the reason; a signal handler sets `signal`, which all
+    processes agree on at the next update.
     """
 
     step: int = 0
@@ -98,6 +104,8 @@ class TrainState:
     best_metric: float | None = None
     best_step: int | None = None
     saved_step: int | None = None
+    best_saving: Best = field(default=(None, None), compare=False)
+    best_kept: Best = field(default=(None, None), compare=False)
     rows: int = 0
     evaluation_due: bool = False
     window: LossWindow = field(default_factory=LossWindow)
@@ -109,6 +117,17 @@ class TrainState:
     def position(self) -> Position:
         """How far the run has come; an update that was not made counts as one of its own."""
         return Position(self.step + self.skipped_steps, self.epoch, self.samples)
+
+    def was_saved(self) -> None:
+        """The checkpoint that was being written is on the disk."""
+        self.best_kept = self.best_saving
+
+    def was_lost(self, step: int) -> None:
+        """This step has no checkpoint: the best model is one that was kept, or the one at hand."""
+        self.best_saving = self.best_kept
+        self.saved_step = None if self.saved_step == step else self.saved_step
+        if self.best_step == step != self.step:
+            self.best_metric, self.best_step = self.best_kept
 
     def state_dict(self) -> dict[str, Any]:
         """The position and the best score; the window's losses are stored apart."""
@@ -125,6 +144,7 @@ class TrainState:
         """Go on from what `state_dict` gave."""
         for name in (*STORED, "stop"):
             setattr(self, name, values[name])
+        self.best_saving = self.best_kept = (self.best_metric, self.best_step)
         self.window.clear()
         self.window.items = values["window_items"]
         # Checkpoints of the first releases have neither.

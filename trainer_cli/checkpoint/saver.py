@@ -42,6 +42,9 @@ class Saver:
         self._thread: threading.Thread | None = None
         self._committed: Path | None = None
         self._error: BaseException | None = None
+        self._step = 0
+        self.lost: int | None = None
+        """The step whose checkpoint found no room, where that ends no run; its reader clears it."""
 
     @property
     def writing(self) -> bool:
@@ -65,6 +68,7 @@ class Saver:
                 self._error = error
 
         self._awaited.clear()
+        self._step = step
         if self.in_background:
             self._thread = threading.Thread(target=work, name=f"checkpoint-{step}")
             self._thread.start()
@@ -81,6 +85,7 @@ class Saver:
         self._committed = self._error = None
         if isinstance(error, DiskFull) and self.on_full == "continue":
             log.warning("%s; training goes on without it", error)
+            self.lost = self._step
         elif error is not None:
             raise error
         return committed
