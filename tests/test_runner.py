@@ -146,7 +146,7 @@ def test_what_the_user_can_put_right_has_no_stage(
 
 
 def test_a_configuration_of_omegaconf_is_one_too(tmp_path: Path) -> None:
-    engine = runner.build(OmegaConf.create(compose([*OVERRIDES, "args.seed=7"]).config), tmp_path)
+    engine = runner.build(OmegaConf.create(dict(compose([*OVERRIDES, "args.seed=7"]).config)), tmp_path)
     with built(tmp_path / "plain", "args.seed=7") as plain:
         for left, right in zip(engine.module.parameters(), plain.module.parameters(), strict=True):
             assert torch.equal(left, right)

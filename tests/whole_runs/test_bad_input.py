@@ -144,7 +144,11 @@ CASES = [
         "unknown flag", ["--multi", "+recipe=glue"], ["there is no flag --multi", "did you mean --multirun"]
     ),
     Case("bare recipe", ["glue"], ["glue is neither a verb nor KEY=VALUE", "+recipe=glue"]),
-    Case("unreadable override", ["+recipe=glue", "optim.lr=[1"], ["'optim.lr=[1'", "quotes"]),
+    Case(
+        "unreadable override",
+        ["+recipe=glue", "optim.lr=[1"],
+        ["'optim.lr=[1'", "a bracket is not closed: optim.lr=[1]"],
+    ),
     Case("a sweep without -m", ["+recipe=glue", "optim.lr=1,2"], ["optim.lr", "-m optim.lr=1,2 sweeps"]),
     Case("an option's file", ["optim=misspelt"], ["weight_decai", "configs/optim/misspelt.yaml:3", "decay?"]),
     Case("no directory of configs", ["--config-dir", "nowhere"], ["no directory nowhere", "--config-dir"]),
