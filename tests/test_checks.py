@@ -6,12 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from small_run import Rows, built, run
 from torch import Tensor, nn
 
 from trainer_cli import runner
 from trainer_cli.config.errors import RunFailed, UserError
 from trainer_cli.model import MLP
+from trainer_cli.nonfinite import Diverged
+from trainer_cli.saving import check_finite
 from trainer_cli.tracker.jsonl import FILE
 
 OWN = (
@@ -74,3 +77,64 @@ def test_a_loss_without_gradient_is_refused_before_the_first_step(tmp_path: Path
     ):
         runner.run(engine)
     assert engine.state.step == 0 and not isinstance(caught.value, RunFailed)
+
+
+class Lazy(MLP):
+    """A perceptron with a layer that waits for its first batch."""
+
+    def __init__(self, in_features: int, hidden_features: Any, out_features: int, dropout: float) -> None:
+        super().__init__(in_features, hidden_features, out_features, dropout)
+        self.late = nn.LazyLinear(out_features)
+
+
+class Frozen(MLP):
+    """A perceptron with nothing to train."""
+
+    def __init__(self, in_features: int, hidden_features: Any, out_features: int, dropout: float) -> None:
+        super().__init__(in_features, hidden_features, out_features, dropout)
+        self.requires_grad_(False)
+
+
+class Complex(MLP):
+    """A perceptron with a parameter of complex numbers."""
+
+    def __init__(self, in_features: int, hidden_features: Any, out_features: int, dropout: float) -> None:
+        super().__init__(in_features, hidden_features, out_features, dropout)
+        self.phase = nn.Parameter(torch.ones(2, dtype=torch.complex64))
+
+    def forward(self, features: Tensor) -> dict[str, Tensor]:
+        return {"logits": super().forward(features)["logits"] + self.phase.abs().sum()}
+
+
+@pytest.mark.parametrize(
+    ("model", "says"),
+    [
+        ("Lazy", "the shape of late.weight, late.bias in Lazy is not known before its first batch"),
+        ("Frozen", "Frozen has nothing to train: no parameter of it has requires_grad"),
+        ("Complex", "optim.fused=true updates real numbers, and phase is complex"),
+    ],
+)
+def test_a_module_that_cannot_be_trained_as_it_is_is_refused(tmp_path: Path, model: str, says: str) -> None:
+    with (
+        pytest.raises(UserError, match=says),
+        built(tmp_path, OWN_PARTS, f"model._target_=test_checks.{model}"),
+    ):
+        pass
+
+
+def test_the_ways_on_from_there_lead_on(tmp_path: Path) -> None:
+    given = (OWN_PARTS, "model._target_=test_checks.Frozen", "args.stages=[eval]", "args.eval_strategy=no")
+    with built(tmp_path / "frozen", *given) as engine:
+        assert 0 < runner.run(engine)["eval/loss"] < 3
+    given = (OWN_PARTS, "model._target_=test_checks.Complex", "optim.fused=false", "args.max_steps=2")
+    assert run(tmp_path / "complex", *given).state.step == 2
+
+
+def test_an_imaginary_part_that_is_not_finite_is_not_saved(tmp_path: Path) -> None:
+    given = (OWN_PARTS, "model._target_=test_checks.Complex", "optim.fused=false")
+    with built(tmp_path, *given) as engine:
+        check_finite(engine)
+        with torch.no_grad():
+            engine.module.get_parameter("phase")[1] = complex(1.0, torch.inf)
+        with pytest.raises(Diverged, match="not all finite"):
+            check_finite(engine)

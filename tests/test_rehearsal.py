@@ -192,6 +192,14 @@ def test_a_module_is_as_it_was() -> None:
     assert all(torch.equal(value, before[name]) for name, value in module.state_dict().items())
 
 
+def test_a_buffer_that_is_one_value_in_many_places_is_left_as_it_is() -> None:
+    module = MLP(FEATURES, [4], 3, 0.0)
+    module.register_buffer("ones", torch.ones(1).expand(5))
+    with as_it_was(module, compiled=False):
+        module.eval()
+    assert module.ones.tolist() == [1.0] * 5
+
+
 def test_a_compiled_module_is_not_compiled_for_it() -> None:
     calls: list[int] = []
 

@@ -28,6 +28,23 @@ from trainer_cli.optim import InBackward
 log = logging.getLogger(__name__)
 
 
+def check_module(module: nn.Module, trains: bool) -> None:
+    """Whether a module is ready to be trained, or used: a shape for all parameters, and any to train."""
+    named = [*module.named_parameters(), *module.named_buffers()]
+    shapeless = [name for name, tensor in named if nn.parameter.is_lazy(tensor)]
+    model = type(module).__name__
+    if shapeless:
+        raise UserError(
+            f"the shape of {', '.join(shapeless)} in {model} is not known before its first batch",
+            right="layers with their sizes, as nn.Linear for nn.LazyLinear; or a batch in its constructor",
+        )
+    if trains and not any(parameter.requires_grad for parameter in module.parameters()):
+        raise UserError(
+            f"{model} has nothing to train: no parameter of it has requires_grad",
+            right='leave some of it trainable; "args.stages=[eval]" evaluates it as it is',
+        )
+
+
 def check_inputs(module: nn.Module, loss: Loss, splits: Splits) -> None:
     """Whether a row of the data has what the model and the loss need; a stream is not looked at."""
     own_loss = not isinstance(loss, CrossEntropy | Elementwise | MeanSquaredError | ModelLoss)

@@ -140,7 +140,8 @@ def as_it_was(module: nn.Module, compiled: bool) -> Iterator[None]:
     attributes = {part: dict(vars(part)) for part in module.modules()}
     named = {part: dict(part._buffers) for part in attributes}
     kinds = {part: type(part) for part in attributes}
-    buffers = [buffer for buffer in module.buffers() if buffer.numel() <= SMALL]
+    # One that is expanded, of stride 0, holds one value in several places: torch lets nobody write in it.
+    buffers = [each for each in module.buffers() if each.numel() <= SMALL and 0 not in each.stride()]
     values = [buffer.clone() for buffer in buffers]
     try:
         with torch.compiler.set_stance("force_eager") if compiled else contextlib.nullcontext():

@@ -22,7 +22,7 @@ from trainer_cli.callbacks import Callback
 from trainer_cli.checkpoint import Checkpoints, verify
 from trainer_cli.checkpoint.contents import starting_point
 from trainer_cli.checkpoint.saver import Saver
-from trainer_cli.checks import check_engine, check_inputs
+from trainer_cli.checks import check_engine, check_inputs, check_module
 from trainer_cli.config.errors import Diverged, RunFailed, UserError
 from trainer_cli.config.instantiate import check_targets, has_parameter, instantiate, part, parts
 from trainer_cli.config.schema import STRATEGIES, Args, Checkpoint
@@ -41,7 +41,7 @@ from trainer_cli.model.introspection import forward_names, predicts_next_token
 from trainer_cli.model.neftune import embedding_noise
 from trainer_cli.model.recompute import recompute_activations
 from trainer_cli.model.tokens import fit
-from trainer_cli.optim import Modal, check_hyperparameters, parameter_groups
+from trainer_cli.optim import Modal, check_fused, check_hyperparameters, parameter_groups
 from trainer_cli.optim.averaging import Averaging, ExponentialAverage, OptimizerAveraging
 from trainer_cli.predict import predict
 from trainer_cli.rehearsal import rehearse
@@ -105,6 +105,7 @@ def build(
             tokenizer=data.tokenizer,
             complete=not trains and resume_from is None,
         )
+        check_module(module, trains)
         prepare_module(module, args)
         fit(module, data.tokenizer)
 
@@ -348,9 +349,11 @@ def prepare_module(module: nn.Module, args: Args) -> None:
 
 def build_optimizer(config: Mapping[str, Any], module: nn.Module) -> Optimizer:
     """The optimizer of the module's parameter groups."""
-    groups = parameter_groups(module, config)
+    # A module with nothing to train can still be evaluated; torch's optimizers take a group that is empty.
+    groups = parameter_groups(module, config) or [{"name": "none", "params": []}]
     optimizer: Optimizer = part("optim", config, params=groups, module=module)
     check_hyperparameters(optimizer, config)
+    check_fused(optimizer, module)
     return optimizer
 
 

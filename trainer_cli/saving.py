@@ -116,6 +116,7 @@ def norm_of(weights: list[Tensor]) -> Tensor:
 def check_finite(engine: Engine) -> None:
     """Raise Diverged if a weight is not finite, in words that say since when that may be so."""
     weights = [parameter.detach() for parameter in engine.parameters]
+    weights = [torch.view_as_real(each) if each.is_complex() else each for each in weights]
     # A sum is quick, and finite only where all its terms are; where it is not, they may also be large.
     sums = [weight.sum(dtype=torch.float32) for weight in weights]
     if sums and not torch.stack(sums).isfinite().all() and not torch.isfinite(norm_of(weights)):

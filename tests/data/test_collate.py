@@ -103,7 +103,7 @@ def test_columns_that_no_batch_can_have_are_left_out() -> None:
         ({"x": [1.0]}, "x is a list of float, length 1, and a list of float, length 2 in the row before it"),
         ({"x": torch.ones(3)}, "x is float32 (3,), and a list of float, length 2"),
         ({"x": None}, "x is None"),
-        ({"y": 1}, "there is no x, which other rows have, but y"),
+        ({"y": 1}, "it has y and no x, which other rows have"),
     ],
 )
 def test_a_row_unlike_the_others_is_named(second: dict[str, Any], says: str) -> None:
@@ -131,6 +131,6 @@ def test_tokens_of_different_lengths_need_a_mask_and_a_missing_column_is_the_fir
     with pytest.raises(Misfit, match="input_ids has 1 tokens, and the row before 3") as caught:
         RowCollator(frozenset({"input_ids"}))(TOKENS)
     assert caught.value.row == 1 and "attention_mask" in caught.value.block()
-    with pytest.raises(Misfit, match="there is no labels, which other rows have, but x") as caught:
+    with pytest.raises(Misfit, match="it has x and no labels, which other rows have") as caught:
         RowCollator(None)([{"x": 1}, {"x": 1, "labels": 0}])
     assert caught.value.row == 0

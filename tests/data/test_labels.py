@@ -88,14 +88,14 @@ def test_classes_or_numbers_follow_from_the_data(
         (["a", ["b"]], "train.csv:3: the label is a list: ['b']", "a text or a number"),
         (["a", "a"], "train.csv:2: every label is 'a'", KEY),
         (["a", "a "], "train.csv:2: every label is 'a'", KEY),
-        (["pos", "Pos"], "train.csv:3: label 'Pos' is one class or another than 'pos' at train.csv:2", KEY),
+        (["pos", "Pos"], "train.csv:3: label 'Pos' is perhaps the same class as 'pos' at train.csv:2", KEY),
         ([1, 0, True], "train.csv:4: label 'true' stands beside '0' at train.csv:3", KEY),
         (
             ["pos", "neg", "pos\u200b"],
-            "train.csv:4: label 'pos\\u200b' is one class or another than 'pos'",
+            "train.csv:4: label 'pos\\u200b' is perhaps the same class as 'pos'",
             KEY,
         ),
-        (["1", "2", "01"], "train.csv:4: label '01' is one class or another than '1' at train.csv:2", KEY),
+        (["1", "2", "01"], "train.csv:4: label '01' is perhaps the same class as '1' at train.csv:2", KEY),
         (
             ["1"] * 199 + ["2", "0.5"],
             "train.csv:202: label '0.5' has a decimal point, as 1 of 201",

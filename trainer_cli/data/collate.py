@@ -76,7 +76,7 @@ class RowCollator:
         if any(len(row) > len(rows[0]) for row in rows):
             more = [name for row in rows for name in self.taken(row) if name not in rows[0]]
             if more:
-                raise Misfit(f"there is no {more[0]}, which other rows have, but {', '.join(rows[0])}")
+                raise Misfit(f"it has {', '.join(rows[0])} and no {more[0]}, which other rows have")
         columns = {name: [_value(row, name, index) for index, row in enumerate(rows)] for name in names}
         lengths = [len(value) for value in columns.get("input_ids", ()) if _is_row(value)]
         batch = {name: self._column(name, values, lengths) for name, values in columns.items()}
@@ -143,7 +143,7 @@ def _value(row: Mapping[str, Any], name: str, index: int) -> Any:
         return row[name]
     except KeyError:
         there = ", ".join(row)
-        raise Misfit(f"there is no {name}, which other rows have, but {there}", row=index) from None
+        raise Misfit(f"it has {there} and no {name}, which other rows have", row=index) from None
 
 
 def _is_row(value: Any) -> bool:

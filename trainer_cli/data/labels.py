@@ -224,7 +224,7 @@ def classes(column: LabelColumn, texts: Mapping[str, int], first: Mapping[str, A
         if other != text:
             column.refuse(
                 first[text],
-                f"label {text!r} is one class or another than {other!r} at {column.at(first[other])}",
+                f"label {text!r} is perhaps the same class as {other!r} at {column.at(first[other])}",
                 "write them alike, or data.label_names=[...] lists the classes, one of the two or both",
             )
     if rows >= MANY and len(texts) * 2 > rows:

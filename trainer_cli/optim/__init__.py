@@ -4,7 +4,7 @@ from trainer_cli.optim.apollo import apollo_adamw
 from trainer_cli.optim.eight_bit import adamw_8bit, ademamix_8bit, lion_8bit, rmsprop_8bit
 from trainer_cli.optim.galore import galore_adafactor, galore_adamw, galore_adamw_8bit
 from trainer_cli.optim.grokadamw import GrokAdamW
-from trainer_cli.optim.groups import check_hyperparameters, parameter_groups
+from trainer_cli.optim.groups import check_fused, check_hyperparameters, parameter_groups
 from trainer_cli.optim.in_backward import InBackward
 from trainer_cli.optim.lomo import AdaLomo, Lomo
 from trainer_cli.optim.modal import Modal
@@ -20,6 +20,7 @@ __all__ = [
     "adamw_8bit",
     "ademamix_8bit",
     "apollo_adamw",
+    "check_fused",
     "check_hyperparameters",
     "galore_adafactor",
     "galore_adamw",

@@ -60,6 +60,16 @@ def check_hyperparameters(optimizer: Optimizer, config: Mapping[str, Any]) -> No
             )
 
 
+def check_fused(optimizer: Optimizer, module: nn.Module) -> None:
+    """Raise UserError for what a fused optimizer refuses in its first update: complex parameters."""
+    complex_ones = [name for name, parameter, _ in trainable(module) if parameter.is_complex()]
+    if complex_ones and optimizer.defaults.get("fused"):
+        raise UserError(
+            f"optim.fused=true updates real numbers, and {', '.join(complex_ones)} is complex",
+            right="optim.fused=false",
+        )
+
+
 def trainable(module: nn.Module) -> Iterator[tuple[str, Tensor, bool]]:
     """Each parameter that is not frozen, once, in the module's order, and whether it decays."""
     owners = dict(module.named_modules())
