@@ -71,6 +71,22 @@ def test_all_processes_write_one_log(
     ]
 
 
+@pytest.mark.parametrize(("replica", "theirs"), [("warning", 0), ("info", 1)])
+def test_what_all_processes_read_is_told_by_the_main_one(
+    tmp_path: Path, logger: logging.Logger, monkeypatch: pytest.MonkeyPatch, replica: str, theirs: int
+) -> None:
+    monkeypatch.delenv("LOCAL_RANK", raising=False)
+    for rank in (0, 1):
+        monkeypatch.setenv("RANK", str(rank))
+        start_logging(tmp_path, {**LEVELS, "log_level_replica": replica})
+        logging.getLogger("trainer_cli.data.labels").warning("labels")
+        logging.getLogger("trainer_cli.loop").warning("loop")
+        close(logger.handlers)
+    text = (tmp_path / "train.log").read_text()
+    assert text.count("WARNING labels") == 1 and text.count("[rank 1] loop") == 1
+    assert text.count("[rank 1] labels") == theirs
+
+
 OURS, THEIRS = "2026-11-22 10:00:00,123 WARNING ", "2026-11-22 10:00:00,456 ERROR [rank 1] "
 
 

@@ -22,6 +22,9 @@ FILE = "train.log"
 INTERVAL = 0.5
 """Seconds between two looks at what the other processes have logged."""
 
+READ_BY_ALL = ("trainer_cli.data.", "trainer_cli.model.", "trainer_cli.hub.", "trainer_cli.fitting")
+"""The loggers of what reads files and weights, which are the same in all processes."""
+
 RECORD = re.compile(r"\d{4}-\d\d-\d\d [\d:,]+ [A-Z]+ (?P<theirs>\[rank \d+\] .*)?")
 """How a record of the file begins; further lines of its message follow as they are."""
 
@@ -71,6 +74,14 @@ def start_logging(run_dir: Path, args: Mapping[str, Any]) -> None:
     log.setLevel(logging.DEBUG)
     log.propagate = False
     log.handlers[:] = [file, terminal]
+    if rank and level == "WARNING":  # a lower level asks for all that each of them says
+        for handler in log.handlers:
+            handler.addFilter(said_by_rank)
+
+
+def said_by_rank(record: logging.LogRecord) -> bool:
+    """Whether a line may be of this process alone: the main one tells of the files that all read."""
+    return not record.name.startswith(READ_BY_ALL)
 
 
 def terminal_level(args: Mapping[str, Any], rank: int, local_rank: int) -> str:

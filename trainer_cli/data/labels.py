@@ -32,7 +32,9 @@ RARE = 100
 MANY = 50
 """Rows from which on labels that hardly ever repeat are no classes."""
 
-SETTLES = "data.label_names=[NAME,NAME] makes classes of them, data.label_names=[] numbers"
+CLASSES = "\"data.label_names=['NAME','NAME']\" makes classes of them"
+"""In quotes: a name that is a number without them is no text."""
+SETTLES = f"{CLASSES}, data.label_names=[] numbers"
 RENAMES = "model.config.id2label={0: NAME, 1: NAME, …} gives the model's outputs other names"
 LISTS = "correct the row; if both are names of classes, data.label_names=[...] lists them all"
 
@@ -186,7 +188,7 @@ def infer(column: LabelColumn) -> tuple[Labels, str]:
         number = seen[with_point]
         refuse(odd, f"is no number, unlike {label_text(number)!r} at {column.at(number)}", LISTS)
     if "comma" in seen and numbers + counts["comma"] == counts.total():
-        refuse("comma", "reads like a number with a comma", f"write it with a point; {SETTLES}")
+        refuse("comma", "reads like a number with a comma", f"write it with a point; {CLASSES}")
     if "fraction" in seen:
         pointed = counts.total() - counts["whole"]
         if pointed * RARE < counts.total():
