@@ -117,7 +117,7 @@ def test_a_bare_word_leads_to_what_was_meant(word: str, following: str, right: s
         ("args.seed=\u00a01", "with an ordinary blank it is"),
         ("args.lr=1e–5", "with a hyphen it is args.lr=1e-5"),
         ("~/x", "~KEY takes a key away; a path is a value"),
-        ("model.pretrained=~/x", "in quotes, twice for the shell: \"model.pretrained='~/x'\""),
+        ("model.pretrained=~/x", "at the start of a word alone: model.pretrained=$HOME/x"),
         ("optim.lr=#", "in quotes, twice for the shell: \"optim.lr='#'\""),
         ("run.name=a=b", "in quotes, twice for the shell: \"run.name='a=b'\""),
         ("run.name=it's", "in quotes, twice for the shell: \"run.name='it\\'s'\""),

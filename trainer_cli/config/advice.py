@@ -250,7 +250,7 @@ def of_override(text: str) -> str:
     if curly := of_curly(text):
         return curly
     if text.startswith("~") and "/" in text:
-        return "~KEY takes a key away; a path is a value: KEY='~/...'"
+        return "~KEY takes a key away; a path is a value: KEY=$HOME/..."
     if "=" not in text and not text.startswith("~"):
         return f"write {text.lstrip('+')}=VALUE to set it, or ~{text.lstrip('+')} to remove it"
     key, _, value = text.partition("=")
@@ -271,6 +271,8 @@ def of_override(text: str) -> str:
         return f"a bracket is not closed: {key}={value}{closing}"
     if value[:1] in ("'", '"') and (len(value) == 1 or value[-1] != value[0]):
         return f"a quote is not closed; twice for the shell: \"{key}='{value[1:]}'\""
+    if value.startswith("~/"):  # in quotes it would be a folder of that name
+        return f"the shell writes out ~ at the start of a word alone: {key}=$HOME{value[1:]}"
     quoted = value.replace("'", "\\'")
     if _is_readable(f"{key}='{quoted}'"):
         return f"put a value with special characters in quotes, twice for the shell: \"{key}='{quoted}'\""
