@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import shutil
 from pathlib import Path
@@ -108,6 +109,35 @@ def test_the_message_names_what_differs_and_what_would_do(tmp_path: Path, whole:
 
 def test_other_evaluation_data_is_no_other_data(tmp_path: Path, whole: Path) -> None:
     run(tmp_path, *GIVEN, "data.eval.size=11", resume_from=whole / "checkpoint-2")
+
+
+CHANGED = "the evaluation rows have changed: scores before and after step 6 cannot be compared"
+
+
+def test_changed_evaluation_rows_are_said(
+    tmp_path: Path, whole: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with built(tmp_path, *GIVEN, "data.eval.size=16", resume_from=whole / "checkpoint-6") as engine:
+        best = engine.state.best_metric
+    assert f"{CHANGED}; the best so far, {best:.4g}, is of the old rows" in caplog.text
+    caplog.clear()
+    with built(tmp_path, *GIVEN, resume_from=whole / "checkpoint-6"):
+        pass
+    state = whole / "checkpoint-6" / "state.json"
+    assert CHANGED not in caplog.text and '"eval_data": "' in state.read_text()
+
+
+def test_a_checkpoint_that_does_not_know_its_evaluation_rows_is_resumed_all_the_same(
+    tmp_path: Path, whole: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    copy = tmp_path / "checkpoint-6"
+    shutil.copytree(whole / "checkpoint-6", copy)
+    state = json.loads((copy / "state.json").read_text())
+    del state["eval_data"]
+    (copy / "state.json").write_text(json.dumps(state))
+    with built(tmp_path, *GIVEN, "data.eval.size=16", resume_from=copy):
+        pass
+    assert CHANGED not in caplog.text
 
 
 def test_other_groups_of_the_same_parameters_go_on(tmp_path: Path, whole: Path) -> None:

@@ -44,8 +44,8 @@ class Engine:
     the number of updates that training has, `schedule_steps` the one that the schedule was made for.
     `scores` are the names that an evaluation row will have, each with whether more of it is better. `summary`
     is what a user should know before the first step, `fingerprint` by what the data can be told to be the
-    same again, `train_fingerprint` the training rows. `training` says whether a signal finds something to
-    save.
+    same again, `train_fingerprint` and `eval_fingerprint` its parts. `training` says whether a signal finds
+    something to save.
     """
 
     args: Args
@@ -76,6 +76,7 @@ class Engine:
     summary: dict[str, str]
     fingerprint: str
     train_fingerprint: str
+    eval_fingerprint: str
     state: TrainState = field(default_factory=TrainState)
     snapshots: dict[str, Snapshot] = field(default_factory=lambda: defaultdict(Snapshot))
     evaluation: Row | None = None  # of the model as it is now

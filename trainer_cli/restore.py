@@ -52,6 +52,7 @@ def restore(engine: Engine, checkpoint: Path, allow: Collection[str] = ()) -> No
     training = stored.training
     state.load_state_dict(training.run)
     contents.restore_schedule(engine.scheduler, optimizer, stored.scheduler, state.step)
+    explain_scores(engine, training.eval_data)
     if "train" in engine.args.stages and training.num_training_steps != engine.total_steps:
         explain_end(engine)
         explain_schedule(engine, training.num_training_steps, stored.scheduler["state"].get("_last_lr"))
@@ -100,6 +101,23 @@ def refuse(differing: Mapping[str, list[str]], allow: Collection[str], checkpoin
     for group, lines in differing.items():
         kind, follows = KINDS[group]
         log.warning("%s: %s (%s)", kind, follows, "; ".join(shortened(lines)))
+
+
+def explain_scores(engine: Engine, eval_data: str) -> None:
+    """Say that the rows to evaluate on are different now, which leaves scores that cannot be compared."""
+    if not engine.eval_loaders or "" in (eval_data, engine.eval_fingerprint):
+        return
+    if eval_data == engine.eval_fingerprint:
+        return
+    state = engine.state
+    best = (
+        "" if state.best_metric is None else f"; the best so far, {state.best_metric:.4g}, is of the old rows"
+    )
+    log.warning(
+        "the evaluation rows have changed: scores before and after step %d cannot be compared%s",
+        state.step,
+        best,
+    )
 
 
 def explain_end(engine: Engine) -> None:

@@ -189,6 +189,7 @@ def build(
         summary=summarise(config, choices or {}, data, module, precision, strategy, total_steps),
         fingerprint=splits.fingerprint,
         train_fingerprint=splits.train_fingerprint,
+        eval_fingerprint=splits.eval_fingerprint,
     )
 
     with stage(10, "training state"):

@@ -43,6 +43,7 @@ def save(engine: Engine) -> None:
         callbacks={name: part.state_dict() for name, part in engine.callbacks.items()},
         generators=contents.gather_generators(strategy),
         data=engine.train_fingerprint,
+        eval_data=engine.eval_fingerprint,
         num_training_steps=engine.schedule_steps,
     )
     if strategy.is_main:

@@ -163,6 +163,13 @@ def test_the_training_rows_have_a_fingerprint_of_their_own() -> None:
     assert task(max_length=1).load([]).train_fingerprint == base.train_fingerprint
 
 
+def test_the_rows_to_evaluate_on_have_one_too() -> None:
+    base = task().load([]).eval_fingerprint
+    assert task(train=rows(["x", "y"], [1, 0])).load([]).eval_fingerprint == base != ""
+    assert task(eval={"": rows(["z"], [0])}).load([]).eval_fingerprint != base
+    assert task(eval={}).load([]).eval_fingerprint == ""
+
+
 @pytest.mark.parametrize(("regression", "kind"), [(False, torch.int64), (True, torch.float32)])
 def test_rows_become_batches_with_labels_of_the_tasks_kind(regression: bool, kind: torch.dtype) -> None:
     splits = task(regression=regression).load(["train", "predict"])

@@ -32,13 +32,15 @@ TENSORS = "optimizer.safetensors"
 class TrainingState:
     """What a checkpoint holds beside the model, each part in the form of its `state_dict`.
 
-    `data` is the fingerprint of the training rows, `num_training_steps` what the schedule was made for.
+    `data` and `eval_data` are fingerprints of the rows that train and that are scored, `num_training_steps`
+    is what the schedule was made for.
     """
 
     run: Mapping[str, Any]
     callbacks: Mapping[str, Any]
     generators: list[dict[str, Any]]  # one for each process
     data: str = ""
+    eval_data: str = ""
     num_training_steps: int = 0
 
 
@@ -88,6 +90,7 @@ def pack(
             "state": plain_state(scheduler),
         },
         "data": training.data,
+        "eval_data": training.eval_data,
         "callbacks": packer.pack(training.callbacks, "callbacks"),
         "generators": training.generators,
     }
@@ -112,6 +115,7 @@ def read(directory: Path) -> Stored:
             callbacks=unpack(state["callbacks"], tensors),
             generators=state["generators"],
             data=state["data"],
+            eval_data=state.get("eval_data", ""),
             num_training_steps=scheduler["num_training_steps"],
         ),
         optimizer={

@@ -114,6 +114,9 @@ class LanguageModeling:
             metrics=("perplexity",),
             fingerprint=fingerprint(_documents(corpora) for corpora in (self._train, self._eval)),
             train_fingerprint=fingerprint((_documents(self._train), (self._eval_share, self._max_length))),
+            eval_fingerprint=fingerprint(
+                (_documents(self._eval or self._train), (self._eval_share, self._max_length))
+            ),
         )
 
     def _blocks(self, corpora: Corpora, key: str) -> TokenizedTexts | None:

@@ -69,6 +69,11 @@ class PythonData:
             # Of a user's class the name and length alone: rows may be drawn at random, or cost much to read.
             fingerprint=fingerprint((key, _name(part), *_rows(part)) for key, part in self._datasets()),
             train_fingerprint=fingerprint([_name(self._train), *_rows(self._train)]),
+            eval_fingerprint=fingerprint(
+                (name, _name(part), *_rows(part)) for name, part in self._eval.items()
+            )
+            if self._eval
+            else "",
         )
 
     def _datasets(self) -> Iterator[tuple[str, Any]]:

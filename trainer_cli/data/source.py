@@ -52,6 +52,7 @@ class Splits:
     for a regression, -100 where there is nothing to score. A dataset whose rows have lengths has `lengths`;
     `metrics` names what the task is scored by, `fingerprint` is 16 hex digits of the data's SHA-256, and
     `train_fingerprint` those of what decides the training rows, by which a checkpoint knows them again.
+    `eval_fingerprint` is of the rows that scores are of, empty where there are none.
     """
 
     train: Dataset[Any] | None
@@ -61,6 +62,7 @@ class Splits:
     metrics: tuple[str, ...]
     fingerprint: str
     train_fingerprint: str
+    eval_fingerprint: str = ""
 
 
 class DataSource(Protocol):

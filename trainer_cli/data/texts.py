@@ -145,6 +145,9 @@ class TextTask:
             # Of all that was read, so that runs of other stages on the same data agree.
             fingerprint=fingerprint(column for rows in parts for column in rows.columns),
             train_fingerprint=fingerprint(self.train.columns if self.train else ()),
+            eval_fingerprint=fingerprint((name, *rows.columns) for name, rows in self.eval.items())
+            if self.eval
+            else "",
         )
 
     def _tokenize(self, rows: Examples) -> TokenizedTexts:
