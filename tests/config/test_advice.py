@@ -60,7 +60,7 @@ def test_a_flag_of_another_tool_leads_to_what_it_is_here(name: str, value: str |
     assert right in advice.of_flag(name, value, FLAGS)
 
 
-@pytest.mark.parametrize("name", [*advice.KEPT, *advice.HOMES, *advice.SHORT])
+@pytest.mark.parametrize("name", sorted({*advice.KEPT, *advice.HOMES, *advice.SHORT}))
 def test_what_a_flag_leads_to_can_be_read(name: str) -> None:
     right = advice.of_flag(f"--{name}", "1", FLAGS)
     assert right and "--" not in right.replace("--config-dir", "").replace("--preflight", "")
