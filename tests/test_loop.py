@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import math
 import shutil
@@ -450,3 +451,17 @@ def test_the_open_rows_named_losses_survive_a_resume(tmp_path: Path) -> None:
     run(tmp_path / "resumed", *given, *saving, resume_from=tmp_path / "whole" / "checkpoint-2")
     later = [row for row in read(tmp_path / "whole" / FILE) if row["step"] > 2]
     assert read(tmp_path / "resumed" / FILE) == later
+
+
+def test_a_mean_over_nothing_is_no_number(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    def unlabelled(rows: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+        features = torch.stack([row["features"] for row in rows])
+        return {"features": features, "labels": torch.full((len(rows),), -100)}
+
+    with built(tmp_path, "args.max_steps=1") as engine:
+        engine.train_loader = dataclasses.replace(engine.train_loader, collate=unlabelled)
+        engine.eval_loaders[""] = dataclasses.replace(engine.eval_loaders[""], collate=unlabelled)
+        runner.run(engine)
+    rows = read(tmp_path / FILE)
+    assert [row.get("train/loss", row.get("eval/loss")) for row in rows] == ["nan", "nan"]
+    assert "nothing was scored" in caplog.text

@@ -332,7 +332,7 @@ def log_window(engine: Engine) -> None:
     """Write a training row: the mean losses over the items since the last one; waits for the device."""
     window = engine.state.window
     totals = engine.strategy.sum_by_name(window.totals())
-    row: Row = {f"train/{name}": total / max(window.items, 1) for name, total in totals.items()}
+    row: Row = {f"train/{name}": mean(total, window.items) for name, total in totals.items()}
     if window.lr is not None:
         row["train/lr"] = window.lr
     if window.grad_norm is not None:
@@ -414,12 +414,19 @@ def evaluate_set(engine: Engine, loader: EvalLoader) -> Row:
     items, signals = totals.pop("items"), totals.pop("signals")
     if signals:
         raise BrokenOff
-    losses = {name: total / items if items else math.nan for name, total in totals.items()}
+    if not items and engine.strategy.is_main:
+        log.warning("nothing was scored: no row of the evaluation has an item that its loss counts")
+    losses = {name: mean(total, items) for name, total in totals.items()}
     scores = {
         name: metric.compute(engine.strategy.gather(metric.state()))
         for name, metric in engine.metrics.items()
     }
     return losses | scores
+
+
+def mean(total: float, items: float) -> float:
+    """The mean over the items; of none it is no number."""
+    return total / items if items else math.nan
 
 
 def score_batch(engine: Engine, batch: Batch, window: LossWindow) -> None:
