@@ -73,6 +73,16 @@ def report(*texts: str) -> str:
         ("model._target_=os.system", ["model._target_ may not name os.system", "plugins=[os]"]),
         ("model._target_=torch.load", ["model._target_ may not name torch.load"]),
         ("model._target_=parts.Nett", ["there is no Nett in parts", "did you mean parts.Net?"]),
+        (
+            "model._target_=nowhere.Net",
+            ["is nowhere.Net: there is no module nowhere in /", "cd DIR"],
+        ),
+        ("model._target_=nowhere._Net", ["there is no module nowhere in /", "plugins=[nowhere]"]),
+        ("callbacks.x._target_=prts.Net", ["there is no module prts in /", "did you mean parts.Net?"]),
+        (
+            "data.path={_target_: nowhere.Net}",
+            ["data.path._target_ is nowhere.Net: there is no module"],
+        ),
         ("model._target_=parts.os.system", ["goes through another module"]),
         ("data.path={_target_: torch.nn.modules.module.warnings.warn}", ["goes through another module"]),
         (
@@ -185,6 +195,25 @@ def test_a_name_of_an_allowed_module_that_is_defined_elsewhere_is_refused(projec
     project.write("mine.py", "from subprocess import run\nfrom torch.nn import Linear\n")
     assert "it is defined in subprocess" in report("data.path={_target_: mine.run, args: 1}")
     compose(["data.path={_target_: mine.Linear, in_features: 1, out_features: 1}"])
+
+
+def test_a_module_that_does_not_parse_is_told_so_rather_than_refused(project: Any) -> None:
+    project.write("broken.py", "import os\n\nclass Net(:\n    pass\n")
+    block = report("model._target_=broken.Net")
+    assert "model._target_ is broken.Net: broken.py:3 is not Python: invalid syntax" in block
+    assert "\n  class Net(:" in block and "may not name" not in block
+
+
+def test_a_plugin_that_is_nowhere_is_no_way_either(project: Any) -> None:
+    block = report("model._target_=nowhere.Net", "plugins=[nowhere]")
+    assert "there is no module nowhere in /" in block and "--config-dir DIR" in block
+
+
+def test_what_a_folder_without_code_has_not_is_looked_for_like_a_module(project: Any) -> None:
+    project.write("nets/readme.md", "")
+    assert "there is no module nets.small in /" in report("model._target_=nets.small.Net")
+    project.write("nets/smal.py", "class Net: ...\n")
+    assert "did you mean nets.smal.Net?" in report("model._target_=nets.small.Net")
 
 
 def test_a_function_where_a_class_is_needed_is_told_so(project: Any) -> None:

@@ -136,14 +136,32 @@ def test_what_only_an_import_can_tell_is_unknown(project: Any) -> None:
         ("parts.Net.missing", "Net has no missing", ""),
         ("parts.function.x", "is a function", ""),
         ("parts.os.system", "goes through another module", "os.system"),
-        ("broken.Thing", "line 1", ""),
+        ("broken.Thing", "^broken.py:1 is not Python: invalid syntax", "def :"),
+        ("packed.Thing", "^packed/__init__.py:2 is not Python: '\\(' was never closed", "x = ("),
+        ("binary.Thing", "^binary.py.* is not Python", ""),
+        ("null.Thing", "^null.py is not Python", ""),
+        ("spaced.nets.Net", "no nets in spaced", "spaced.net"),
+        ("whole.nets.Net", "no nets in whole", "whole.net"),
     ],
 )
 def test_a_name_that_is_not_there(project: Any, target: str, says: str, hint: str) -> None:
     project.write("broken.py", "def :\n")
+    project.write("packed/__init__.py", "y = 1\nx = (\n")
+    (Path.cwd() / "binary.py").write_bytes(b"\xff\xfe")
+    (Path.cwd() / "null.py").write_bytes(b"x = 1\0")
+    project.write("spaced/net.py", "class Net: ...\n")
+    project.write("whole/__init__.py", "")
+    project.write("whole/net.py", "class Net: ...\n")
     with pytest.raises(NoTarget, match=says) as error:
         Resolver([Path.cwd()]).signature(target)
     assert hint in error.value.hint
+
+
+def test_a_source_says_itself_how_it_is_encoded(project: Any) -> None:
+    text = "# coding: latin-1\ndef caf\xe9(size: int) -> None: ...\n"
+    (Path.cwd() / "latin.py").write_bytes(text.encode("latin-1"))
+    (Path.cwd() / "marked.py").write_bytes(b"\xef\xbb\xbf" + b"def part(size: int) -> None: ...\n")
+    assert names("latin.caf\xe9") == names("marked.part") == ["size"]
 
 
 def test_a_circle_of_imports_ends(project: Any) -> None:

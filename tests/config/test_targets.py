@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from trainer_cli.config.signatures import Resolver
-from trainer_cli.config.targets import is_reachable, refusal, takes, unpickling
+from trainer_cli.config.targets import absence, is_reachable, refusal, takes, unpickling
 
 
 @pytest.mark.parametrize(
@@ -94,8 +94,70 @@ def test_a_refusal_says_what_the_group_takes_and_who_takes_this() -> None:
     assert lines[0] == (
         "metrics takes a trainer_cli.metrics.Metric of trainer_cli.metrics or of your own modules"
     )
+    assert lines[-1].startswith("a class fed batch by batch")
+    lines = refusal("torch.utils.collect_env.run", [], Resolver(), "optim").splitlines()
     assert lines[-1] == "plugins=[torch.utils.collect_env] allows torch.utils.collect_env as well"
     assert "data=python" in takes("data")
+
+
+@pytest.mark.parametrize(
+    ("group", "target"),
+    [
+        ("callbacks", "transformers.PrinterCallback"),
+        ("tracker", "transformers.integrations.WandbCallback"),
+        ("metrics", "torch.nn.Linear"),
+        ("loss", "torch.nn.HuberLoss"),
+        ("data", "datasets.load_dataset"),
+    ],
+)
+def test_plugins_are_no_way_to_what_the_group_cannot_take(group: str, target: str) -> None:
+    why = refusal(target, [], Resolver(), group)
+    assert takes(group) in why and "plugins" not in why
+
+
+def test_a_module_that_is_nowhere_is_said_to_be_so_with_the_way_to_it(empty: Any) -> None:
+    resolver = Resolver([Path.cwd(), Path("/elsewhere")])
+    absent = absence("digits.Net", resolver)
+    assert absent is not None
+    assert str(absent) == f"there is no module digits in {Path.cwd()} or /elsewhere, and none is installed"
+    for part in ("--config-dir DIR", "digits.py", "cd DIR", "plugins=[digits]"):
+        assert part in absent.hint
+    assert refusal("digits.Net", [], resolver, "model") == f"{absent}\n{absent.hint}"
+
+
+@pytest.mark.parametrize("target", ["parts.Net", "os.system", "yaml.load", "numpy.load", "peft.x", "x", ""])
+def test_what_is_there_installed_or_no_name_is_not_absent(project: Any, target: str) -> None:
+    assert absence(target, Resolver([Path.cwd()])) is None
+
+
+@pytest.mark.parametrize("file", ["digits.py", "digits/__init__.py", "digits/nets.py"])
+def test_a_module_above_or_right_below_todays_folders_is_found(empty: Any, file: str) -> None:
+    def hint(here: str) -> str:
+        absent = absence("digits.nets.Net", Resolver([empty.folder / here]))
+        assert absent is not None
+        return absent.hint
+
+    empty.write(f"own/{file}", "class Net: ...\n")
+    empty.write("own/runs/deep/x", "")
+    start = f"one lies in {empty.folder / 'own'}; if it is yours: "
+    assert hint(".") == hint("own/runs/deep") == f"{start}start from there: cd {empty.folder / 'own'}"
+    empty.write("own/recipes/x.yaml", "")
+    assert hint(".") == hint("own/runs/deep") == f"{start}--config-dir {empty.folder / 'own'}"
+
+
+@pytest.mark.parametrize(
+    ("target", "right"),
+    [
+        ("prts.Net", "parts.Net"),
+        ("troch.nn.Linear", "torch.nn.Linear"),
+        ("net.part.Net", "nets.part.Net"),
+        ("nets.prt.Net", "nets.part.Net"),
+    ],
+)
+def test_a_misspelt_module_is_told_its_name(project: Any, target: str, right: str) -> None:
+    project.write("nets/part.py", "class Net: ...\n")
+    absent = absence(target, Resolver([Path.cwd()]))
+    assert absent is not None and absent.hint == f"did you mean {right}?"
 
 
 def test_plugins_widen_what_is_allowed() -> None:

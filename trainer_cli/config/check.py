@@ -198,6 +198,10 @@ class _Checker:
     def signature(self, key: str, target: str) -> Signature | None:
         """What the target takes; None where it is not known, or not allowed, which is reported."""
         place = f"{key}.{TARGET}"
+        absent = targets.absence(target, self.resolver)
+        if absent is not None:
+            self.report(place, f"{place} is {target}: {absent}", absent.hint)
+            return None
         why = targets.refusal(target, self.plugins, self.resolver, group_of(key))
         if why:
             self.report(place, f"{place} may not name {target}", why)

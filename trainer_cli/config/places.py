@@ -142,6 +142,12 @@ def is_group(name: str, roots: Sequence[Root]) -> bool:
     return head in GROUPS and any(root.locate(name).is_dir() for root in roots)
 
 
+def chosen(folder: Path) -> str:
+    """How a folder becomes one whose modules a configuration may name."""
+    has_configs = any((folder / name).is_dir() for name in ("configs", "recipes", *GROUPS))
+    return f"--config-dir {folder}" if has_configs else f"start from there: cd {folder}"
+
+
 def short(path: Path) -> str:
     """The path as people know it: from the current folder, or marked as built-in, or from home."""
     here = builtin().project

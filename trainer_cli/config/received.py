@@ -17,7 +17,6 @@ from trainer_cli.config.environment import Configuration
 from trainer_cli.config.errors import Problem, UserError
 from trainer_cli.config.offers import group_of
 from trainer_cli.config.places import short
-from trainer_cli.config.schema import GROUPS
 from trainer_cli.config.signatures import Resolver
 from trainer_cli.config.targets import below, is_free, refusal
 
@@ -96,7 +95,7 @@ def _untrusted(path: Path, trusted: Trusted, then: Sequence[Path]) -> Iterator[P
         for folder in then:
             if is_free(target, (), Resolver([folder])):
                 what = f"{short(path)} has {key}.{TARGET}={target}, a module of {folder}"
-                right = f"if what is there is yours: {_chosen(folder)}"
+                right = f"if what is there is yours: {places.chosen(folder)}"
                 yield Problem(what, right=right, key=f"{key}.{TARGET}")
                 break
 
@@ -124,12 +123,6 @@ def _bundle(run_dir: Path, home: Path) -> Path:
     if home.is_relative_to(run_dir):
         return home
     return home / run_dir.relative_to(home).parts[0] if run_dir.is_relative_to(home) else run_dir
-
-
-def _chosen(folder: Path) -> str:
-    """How a folder becomes one of today's."""
-    has_configs = any((folder / name).is_dir() for name in ("configs", "recipes", *GROUPS))
-    return f"--config-dir {folder}" if has_configs else f"start from there: cd {folder}"
 
 
 def _targets(config: Any) -> Iterator[tuple[str, str]]:

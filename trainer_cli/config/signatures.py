@@ -7,7 +7,7 @@ import importlib
 import importlib.util
 import inspect
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from importlib.machinery import ModuleSpec, PathFinder
@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from trainer_cli.config import types
-from trainer_cli.config.nearest import did_you_mean
+from trainer_cli.config.nearest import did_you_mean, nearest
+from trainer_cli.config.places import short
 from trainer_cli.config.types import Kind
 
 
@@ -118,6 +119,19 @@ class Resolver:
             return None
         return module.file
 
+    def absence(self, target: str) -> NoTarget | None:
+        """Why there is no code that the target may be in: no module, or a folder without it; else None."""
+        try:
+            module, rest = self._split(target.split("."))
+        except NoTarget as error:
+            return error
+        if module.file or not module.locations or not rest:
+            return None
+        near = nearest(rest[0], modules_in(module.locations))
+        names = [".".join([module.name, name, *rest[1:]]) for name in near]
+        hint = f"did you mean {' or '.join(names)}?" if names else ""
+        return NoTarget(f"there is no {'module ' if rest[1:] else ''}{module.name}.{rest[0]}", hint)
+
     def _resolve(self, target: str) -> _Found:
         module, rest = self._split(target.split("."))
         if not rest:
@@ -144,7 +158,7 @@ class Resolver:
             raise NoTarget(f"there is no module {parts[0]}")
         for index, part in enumerate(parts[1:], start=1):
             is_last = index == len(parts) - 1
-            below = None if is_last and part in module.tree.names else self._below(module, part)
+            below = None if is_last and _binds(module, part) else self._below(module, part)
             if below is None:
                 return module, parts[index:]
             module = below
@@ -212,7 +226,8 @@ class Resolver:
         below = self._below(module, name)
         if below is not None:
             return below
-        public = [other for other in tree.names if not other.startswith("_")]
+        names = [*tree.names, *modules_in(module.locations)]
+        public = [other for other in names if not other.startswith("_")]
         hint = did_you_mean(name, public, prefix=f"{module.name}.")
         raise NoTarget(f"there is no {name} in {module.name}", hint)
 
@@ -334,13 +349,33 @@ def _module(name: str, spec: ModuleSpec | None) -> _Module | None:
     return _Module(name, None, locations)
 
 
+def modules_in(folders: Iterable[str]) -> Iterator[str]:
+    """The names of the modules that lie in the folders, and of the folders in them that have modules."""
+    for folder in map(Path, folders):
+        yield from (file.stem for file in sorted(folder.glob("*.py")))
+        yield from sorted({file.parent.name for file in folder.glob("*/*.py")})
+
+
+def _binds(module: _Module, name: str) -> bool:
+    """Whether the source of the module has the name; one that is not Python has none."""
+    try:
+        return name in module.tree.names
+    except NoTarget:
+        return False
+
+
 @lru_cache(maxsize=512)
 def _parse(file: Path, _mtime: int) -> _Tree:
-    source = file.read_text(encoding="utf-8")
     try:
+        source = file.read_bytes()  # which may say itself how it is encoded
         tree = ast.parse(source)
+    except OSError as error:
+        raise NoTarget(f"{short(file)} cannot be read: {error.strerror}") from None
     except SyntaxError as error:
-        raise NoTarget(f"{file} is not Python: line {error.lineno}: {error.msg}") from None
+        place = f"{short(file)}:{error.lineno}" if error.lineno else short(file)
+        raise NoTarget(f"{place} is not Python: {error.msg}", (error.text or "").strip()) from None
+    except ValueError as error:  # a null byte
+        raise NoTarget(f"{short(file)} is not Python: {error}") from None
     names: dict[str, ast.stmt] = {}
     stars: list[ast.ImportFrom] = []
     for statement in _statements(tree.body):
@@ -348,7 +383,7 @@ def _parse(file: Path, _mtime: int) -> _Tree:
             stars.append(statement)
         for name in _bound_names(statement):
             names.setdefault(name, statement)
-    dynamic = "__getattr__" in names or "_LazyModule" in source or "globals()" in source
+    dynamic = "__getattr__" in names or b"_LazyModule" in source or b"globals()" in source
     return _Tree(names, stars, dynamic)
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import sysconfig
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from trainer_cli.config.nearest import one_edit
 from trainer_cli.config.offers import NESTED, PACKAGES, PARTS, fitting, full_name, is_offered, of
-from trainer_cli.config.signatures import NoTarget, Resolver, Signature
+from trainer_cli.config.places import chosen
+from trainer_cli.config.signatures import NoTarget, Resolver, Signature, modules_in
 
 CLOSED = ("pytorch_optimizer",)
 """Prefixes whose constructors take any further keyword and do nothing with it."""
@@ -26,14 +29,53 @@ def refusal(target: str, plugins: Sequence[str], resolver: Resolver, group: str 
 
     Without a group it stands within an argument.
     """
-    parts = target.split(".")
-    if len(parts) < 2 or not all(part.isidentifier() for part in parts):
+    if not _is_dotted(target):
         return "a target is a dotted name, such as torch.optim.AdamW or my_module.MyModel"
     if is_free(target, plugins, resolver) or any(fitting(target, of(group))):
         return ""
-    if any(part.startswith("_") for part in parts):
+    absent = absence(target, resolver)
+    if absent is not None:
+        return f"{absent}\n{absent.hint}"
+    if any(part.startswith("_") for part in target.split(".")):
         return "a name that begins with an underscore is private"
     return _otherwise(target, group)
+
+
+def absence(target: str, resolver: Resolver) -> NoTarget | None:
+    """Why there is no module of the target's, and where one of the user's own would be found; else None."""
+    top = target.split(".")[0]
+    found = resolver.absence(target) if _is_dotted(target) and top not in PACKAGES else None
+    if found is None:
+        return None
+    searched = " or ".join(map(str, resolver.folders))
+    what = f"{found}{f' in {searched}' if searched else ''}, and none is installed"
+    return NoTarget(what, found.hint or _way_to(target, resolver.folders))
+
+
+def _is_dotted(target: str) -> bool:
+    parts = target.split(".")
+    return len(parts) > 1 and all(part.isidentifier() for part in parts)
+
+
+def _way_to(target: str, folders: Sequence[Path]) -> str:
+    """How a module that is in none of the folders becomes one of the project's, or of a package."""
+    top, *rest = target.split(".")
+    files = [Path(f"{top}.py"), Path(top, "__init__.py")]
+    if rest[1:]:
+        files.append(Path(top, *rest[:-1]).with_suffix(".py"))
+    for folder in folders:
+        above = (home for home in folder.parents if any(os.path.isfile(home / file) for file in files))
+        inside = (path.parents[len(file.parts) - 1] for file in files for path in folder.glob(f"*/{file}"))
+        for home in (*above, *sorted(inside)):
+            return f"one lies in {home}; if it is yours: {chosen(home)}"
+    names = dict.fromkeys((*modules_in(map(str, folders)), *PACKAGES))
+    if near := [".".join([name, *rest]) for name in names if one_edit(top, name)]:
+        return f"did you mean {' or '.join(near)}?"
+    return (
+        f"yours: --config-dir DIR, with DIR the folder of {top}.py or {top}/ and of configs/ or recipes/;\n"
+        "without these, start from there: cd DIR\n"
+        f"a package's: once that is installed, plugins=[{top}] allows it"
+    )
 
 
 def is_free(target: str, plugins: Sequence[str], resolver: Resolver) -> bool:
@@ -67,9 +109,17 @@ def _otherwise(target: str, group: str) -> str:
         for other, part in PARTS.items()
         if other not in (group, "model") and any(fitting(target, part.offers))
     ]
+    if elsewhere or not _may_have(target, group):
+        return "\n".join([*lines, *elsewhere])
     module, _, _ = target.rpartition(".")
     plugin = module if target.split(".")[0] in PACKAGES else target.split(".")[0]
-    return "\n".join([*lines, *(elsewhere or [f"plugins=[{plugin}] allows {plugin} as well"])])
+    return "\n".join([*lines, f"plugins=[{plugin}] allows {plugin} as well"])
+
+
+def _may_have(target: str, group: str) -> bool:
+    """Whether the target's package may have what the group takes: of those that are known, some have none."""
+    top = target.split(".")[0]
+    return not group or top not in PACKAGES or any(offer.pattern.startswith(f"{top}.") for offer in of(group))
 
 
 def takes(group: str) -> str:
