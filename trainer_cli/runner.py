@@ -91,12 +91,7 @@ def build(
 
     with stage(3, "model resolution"):
         trains = "train" in args.stages
-        head = (
-            pretrained_head(config["model"], resume_from, trains)
-            if has_parameter(config["model"], "labels")
-            else None
-        )
-        data: DataSource = instantiate("data", config["data"], head=head)
+        data = build_data(config, resume_from, trains)
         check_source(config["data"]["_target_"], data)
         module = part(
             "model",
@@ -346,6 +341,24 @@ def prepare_module(module: nn.Module, args: Args) -> None:
             )
     if args.gradient_checkpointing:
         recompute_activations(module, args.gradient_checkpointing_modules)
+
+
+def build_data(config: Mapping[str, Any], resume_from: Path | None, trains: bool) -> DataSource:
+    """The data, which is told the pretrained model's head; what is wrong with either is one report."""
+    if not has_parameter(config["model"], "labels"):
+        alone: DataSource = instantiate("data", config["data"], head=None)
+        return alone
+    try:
+        head = pretrained_head(config["model"], resume_from, trains)
+    except UserError as error:
+        problems = list(error.problems)
+        try:
+            instantiate("data", config["data"], head=None)
+        except UserError as more:
+            problems += [problem for problem in more.problems if problem not in problems]
+        raise UserError.many(problems) from error
+    data: DataSource = instantiate("data", config["data"], head=head)
+    return data
 
 
 def build_optimizer(config: Mapping[str, Any], module: nn.Module) -> Optimizer:

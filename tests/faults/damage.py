@@ -14,6 +14,7 @@ from pathlib import Path
 from random import Random
 
 from trainer_cli.checkpoint import Checkpoints, verify
+from trainer_cli.runs.lock import FILE as LOCK
 
 from .bench import (
     INTERVAL,
@@ -183,7 +184,10 @@ def refused(bench: Bench, recipe: str, draw: Random, count: int | None, *words: 
     check_block(started.err)
     for name in names:
         check(name in started.err, f"{told}: {name} is not named in {started.err!r}")
-    ours, theirs = files(outputs), files(before)
+    ours, theirs = (
+        {name: path for name, path in files(folder).items() if path.name != LOCK}
+        for folder in (outputs, before)
+    )
     changed = sorted(ours.keys() ^ theirs.keys())
     both = (name for name in ours.keys() & theirs.keys() if ours[name].is_file())
     changed += [name for name in both if not same(ours[name], theirs[name])]

@@ -12,6 +12,7 @@ from pathlib import Path
 from random import Random
 
 from trainer_cli.checkpoint import verify
+from trainer_cli.runs.lock import FILE as LOCK
 from trainer_cli.runs.record import Record
 
 from .bench import (
@@ -139,7 +140,9 @@ def check_ended(started: Started, outputs: Path, whole: Whole, on_full: str) -> 
     """Raise Fault unless it came to its end, or said why not and left only what is whole."""
     for run_dir in runs(outputs):
         rubbish = [
-            path.name for path in run_dir.iterdir() if path.name.startswith(".") or ".tmp" in path.name
+            path.name
+            for path in run_dir.iterdir()
+            if path.name != LOCK and (path.name.startswith(".") or ".tmp" in path.name)
         ]
         check(not rubbish, f"it left {rubbish}: {started.tail}")
         for checkpoint in run_dir.glob("checkpoint-*"):

@@ -341,7 +341,7 @@ CASES = [
     Case(
         "data on the hub out of reach",
         ["+recipe=imdb"],
-        ["2 errors", "hf://datasets/stanfordnlp/imdb/plain_text/train", "the hub cannot be reached"],
+        ["3 errors", "distilbert", "hf://datasets/stanfordnlp/imdb/plain_text/train", "cannot be reached"],
         {"HF_HUB_OFFLINE": "0", "HF_ENDPOINT": "http://127.0.0.1:9"},
     ),
     Case(
@@ -531,7 +531,7 @@ def test_a_number_in_quotes_is_the_number(shell, folder):
     assert config["optim"]["lr"] == 0.001
     assert config["args"]["seed"] == 7 and config["args"]["max_steps"] == 1
     assert config["args"]["max_grad_norm"] == 0.001
-    assert shell.rows() == [] and shell.record()["step"] == 1
+    assert [row["step"] for row in shell.rows()] == [1] and shell.record()["step"] == 1
 
 
 def test_a_refused_job_of_a_sweep_is_failed_with_its_cause(shell, folder):

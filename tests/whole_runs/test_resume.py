@@ -28,6 +28,7 @@ def everything(folder):
     return {
         path: (path.stat().st_mtime_ns, path.read_bytes() if path.is_file() else None)
         for path in folder.rglob("*")
+        if path.name != ".lock"
     }
 
 

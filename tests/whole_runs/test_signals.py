@@ -171,7 +171,8 @@ def test_auto_starts_goes_on_and_knows_the_end(project):
     assert "checkpoint-20" in ended.err
     assert "args.max_steps  20 → 40  the schedule is stretched" in ended.err
     assert "the rate at step 20 is 0.0005 in place of 0" in ended.err
-    assert len(ended.err.splitlines()) == 4
+    assert "the run ends at step 40, as args.max_steps has it" in ended.err
+    assert len(ended.err.splitlines()) == 5
     assert [row["step"] for row in project.rows() if "train/loss" in row] == list(range(5, 45, 5))
 
     before = (project.last / "run.json").read_bytes()

@@ -102,7 +102,8 @@ def test_a_preflight_that_fails_says_where(shell):
     (shell.folder / "drawing.py").write_text(DRAWING)
     words = [*DRAWN, "data.train.seeded=true", "model.in_features=5"]
     ended = shell("plan", "--preflight", *words)
-    assert ended.code == 1
-    assert "preflight failed in update on the longest batch\nerror: RuntimeError: mat1" in ended.err
+    assert ended.code == 2
+    assert "mat1 and mat2 shapes cannot be multiplied" in ended.err
+    assert "the batch has features float32 (8, 4)" in ended.err
     assert "Traceback" not in ended.text
     assert {path.name for path in left_behind(shell.folder)} == {"drawing.py"}
