@@ -436,7 +436,7 @@ class Lazy(MLP):
     ("module", "said"),
     [
         ("Stateful", "no checkpoint can hold _extra_state of Stateful, a dict"),
-        ("Lazy", "head.weight of Lazy has no shape before the first batch"),
+        ("Lazy", "the shape of head.weight, head.bias in Lazy is not known before its first batch"),
     ],
 )
 def test_a_module_that_no_checkpoint_can_hold_is_refused_first(

@@ -13,7 +13,6 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
-from torch.nn.parameter import is_lazy
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
@@ -332,12 +331,6 @@ def prepare_module(module: nn.Module, args: Args) -> None:
             raise UserError(
                 f"no checkpoint can hold {name} of {type(module).__name__}, a {type(value).__name__}",
                 right="get_extra_state may return a tensor, as torch.tensor([…]); or keep it in a buffer",
-            )
-        if is_lazy(value):
-            raise UserError(
-                f"{name} of {type(module).__name__} has no shape before the first batch: what is trained and"
-                " saved would not be known",
-                right="a module with its sizes given, as torch.nn.Linear for torch.nn.LazyLinear",
             )
     if args.gradient_checkpointing:
         recompute_activations(module, args.gradient_checkpointing_modules)

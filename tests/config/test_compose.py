@@ -177,10 +177,10 @@ TEXTS = st.text(
 @settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(TEXTS)
 def test_any_text_survives_the_file(composed: Composition, tmp_path: Path, text: str) -> None:
-    config = {**composed.config, "args": {**composed.config["args"], "output_dir": text}}
+    config = {**composed.config, "args": {**composed.config["args"], "metric_for_best_model": text}}
     dump(config, tmp_path / "config.yaml", "")
     assert load(tmp_path / "config.yaml", folders=composed.folders) == config
-    assert apply(config, [], chosen={})["args"]["output_dir"] == text
+    assert apply(config, [], chosen={})["args"]["metric_for_best_model"] == text
 
 
 def test_a_file_that_was_edited_wrongly_is_reported_with_its_lines(

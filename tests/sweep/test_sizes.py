@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils.data import Subset
 
 from trainer_cli.config.compose import compose
-from trainer_cli.config.errors import RunFailed, UserError
+from trainer_cli.config.errors import UserError
 from trainer_cli.engine import Engine
 from trainer_cli.sweep import sizes
 from trainer_cli.sweep.sizes import (
@@ -106,11 +106,13 @@ def test_more_processes_make_fewer_updates() -> None:
 def test_what_cannot_be_built_or_measured_is_said() -> None:
     with pytest.raises(UserError, match="acuracy is no metric"):
         size("args.metric_for_best_model=acuracy")
-    wrong = compose([*small_run.OVERRIDES, "model.in_features=5"])
-    assert size_of(wrong, measure=False).steps == 12
-    with pytest.raises(RunFailed, match="RuntimeError: mat1 and mat2") as raised:
-        size_of(wrong, measure=True)
-    assert "trainer-cli plan --preflight" in raised.value.block()
+    words = [*small_run.OVERRIDES, "model.in_features=5"]
+    with pytest.raises(UserError, match="rows 0, 1: RuntimeError: mat1 and mat2"):
+        size_of(compose(words), measure=False)
+    unscored = compose([*words, "args.eval_strategy=no", "args.stages=[train]"])
+    assert size_of(unscored, measure=False).steps == 12
+    with pytest.raises(UserError, match=r"training, rows .*: RuntimeError: mat1 and mat2"):
+        size_of(unscored, measure=True)
 
 
 # ---- time, on a clock that counts rows
