@@ -41,13 +41,13 @@ def trial(bench: Bench, number: int, draw: Random) -> str:
     told, stops = f"{recipe}, {sent.name} at its {moment}", set()
     try:
         for _ in range(1 + (draw.random() < 0.4)):
-            before = last_row_of(outputs)
+            before, starts = last_row_of(outputs), starts_of(outputs)
             began = send(bench, words, outputs, whole, sent, moment, draw)
             code = began.process.returncode
             told += f", from step {before} to {last_row_of(outputs)}: {code}"
             if code == 0:
                 break
-            check_stopped(outputs, began, sent)
+            check_stopped(outputs, began, sent, starts)
             stops.add(f"checkpoint-{newest_of(outputs)}")
         anew = newest_of(outputs) == 0
         ended = bench.start(words, outputs)
@@ -88,10 +88,16 @@ def send(
     return started
 
 
-def check_stopped(outputs: Path, started: Started, sent: int) -> None:
+def starts_of(outputs: Path) -> int:
+    """How often the newest run was started."""
+    return len(record(runs(outputs)[-1])["sessions"]) if runs(outputs) else 0
+
+
+def check_stopped(outputs: Path, started: Started, sent: int, starts: int) -> None:
     """Raise Fault unless the run ended as one does that is stopped, with its step saved."""
     code, found = started.process.returncode, runs(outputs)
-    if not found:  # nothing had begun: Python itself was still being loaded, or the command line read
+    # Nothing had begun: Python itself was still being loaded, or the command line read.
+    if starts_of(outputs) == starts:
         check(code != 0, "exit code 0")
         return
     check(code == 128 + sent, f"exit code {code}: {started.tail}")
