@@ -46,7 +46,7 @@ test: setup  ## all tests, as CI runs them
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --ignore tests/whole_runs
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile tests/whole_runs
 
-faults: setup  ## kills, damaged and planted files, signals, full and failing disks done to real runs and sweeps: half an hour on two cores
+faults: setup  ## kills, signals, failing disks, simultaneous starts, planted files and payloads done to real runs: an hour
 	$(BIN)/python -m tests.faults
 
 bench: setup  ## speed and memory as ratios, measured side by side
