@@ -73,11 +73,14 @@ class RowCollator:
 
     def __call__(self, rows: list[Any]) -> dict[str, Tensor]:
         names = self.taken(rows[0])
-        if any(len(row) > len(rows[0]) for row in rows):
+        if max(map(len, rows)) > len(rows[0]):
             more = [name for row in rows for name in self.taken(row) if name not in rows[0]]
             if more:
                 raise Misfit(f"it has {', '.join(rows[0])} and no {more[0]}, which other rows have")
-        columns = {name: [_value(row, name, index) for index, row in enumerate(rows)] for name in names}
+        try:
+            columns = {name: [row[name] for row in rows] for name in names}
+        except KeyError:  # which row it is about is looked for only where there is one
+            columns = {name: [_value(row, name, index) for index, row in enumerate(rows)] for name in names}
         lengths = [len(value) for value in columns.get("input_ids", ()) if _is_row(value)]
         batch = {name: self._column(name, values, lengths) for name, values in columns.items()}
         if len(set(lengths)) > 1 and "attention_mask" not in batch:
